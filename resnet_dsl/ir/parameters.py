@@ -95,7 +95,7 @@ def _linear_bias(op: Linear[int]) -> Init | float | None:
     if not op.bias:
         return None
     if op.init.kind == "uniform":
-        # The bound is the weight's, and a vector's shape does not tell it: a vector's bound is `scale`.
+        # The bound is the weight's; a vector's shape does not tell it, so that there `scale` is it.
         return Init("uniform", scale=op.in_features**-0.5)
     return op.bias_fill
 

@@ -94,7 +94,7 @@ def show(shape: Shape) -> str:
 
 
 def convolved(size: int, kernel: int, stride: int, padding: int, dilation: int = 1) -> int:
-    """The output size of a convolution along one axis: the windows that fit into the padded input."""
+    """The output size of a convolution along one axis: windows that fit into the padded input."""
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
@@ -143,12 +143,12 @@ def _pool(op: MaxPool[int] | AvgPool[int], shape: Shape) -> Shape:
                 f"the pooling's padding of {padding} is more than half of its kernel of {kernel}, "
                 "so some windows could hold nothing but padding"
             )
-    if any(shape[axis + 1] + 2 * op.padding[axis] < op.kernel[axis] for axis in (0, 1)):
-        _window_too_large(op.kernel, op.padding, shape)
     height, width = (
         pooled(shape[axis + 1], op.kernel[axis], op.stride[axis], op.padding[axis], op.ceil)
         for axis in (0, 1)
     )
+    if height < 1 or width < 1:
+        _window_too_large(op.kernel, op.padding, shape)
     return (shape[0], height, width)
 
 

@@ -1,13 +1,68 @@
 """Diagnostics: what is wrong, where, why, and what to write instead.
 
 Every error that a user can cause is a `CompileError` holding one or more `Diagnostic`s; the command line prints
-them (`render`) and exits with status 2. Anything else that escapes is a defect of the compiler.
+them (`render_all`) and exits with status 2. Anything else that escapes is a defect of the compiler.
+
+    error[RD201]: there is no block `botleneck`
+      --> specs/my.yaml:9:13
+       |
+     9 |   - {block: botleneck, depth: 3, width: 64}
+       |             ^^^^^^^^^
+       = hint: did you mean `bottleneck`?
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CODES: dict[str, str] = {
+    # RD0xx: reading files and YAML
+    "RD001": "the file cannot be read",
+    "RD002": "the file is not UTF-8 text",
+    "RD003": "the file has characters that text may not have",
+    "RD004": "the file is too large",
+    "RD005": "the file is empty",
+    "RD006": "this is not YAML",
+    "RD007": "one file holds one document",
+    "RD008": "a spec is a mapping",
+    "RD009": "a key is given twice",
+    "RD010": "a key is not text",
+    "RD011": "YAML tags are not part of the language",
+    "RD012": "merge keys are not part of the language",
+    "RD013": "an alias without an anchor, or inside its own anchor",
+    "RD014": "the file is nested too deeply",
+    "RD015": "the file grows too large through its aliases",
+    "RD016": "a number is too long",
+    "RD020": "`extends` or `include` is malformed",
+    "RD021": "a file that is extended or included cannot be found",
+    "RD022": "a cycle of files",
+    "RD023": "too many files in a row",
+    "RD024": "an included file holds something besides definitions",
+    "RD025": "a definition is given twice",
+    "RD030": "an override is malformed",
+    "RD031": "an override names a place that does not exist",
+    # RD1xx: the schema
+    # RD2xx: names and the library
+    # RD3xx: expressions
+    # RD4xx: shapes
+    # RD5xx: weights
+    "RD501": "the weights file cannot be read",
+    "RD502": "this is not a file of weights",
+    "RD503": "the weights file is damaged",
+    "RD504": "the checkpoint holds more than weights, and is not opened",
+    "RD505": "torch is needed to read this file",
+    "RD506": "no weights are found in the file",
+    "RD507": "the weights do not fit the network",
+    "RD508": "a tensor is of a type that the compiler does not take",
+    # RD6xx: targets and the environment
+    "RD601": "a name cannot be the name of an output",
+    "RD602": "the output folder cannot be written",
+    "RD603": "the disk is full",
+    # RD7xx: the command line
+}
+"""Every code and its short title, by family; a module that raises a new code adds it here."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,6 +76,15 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Related:
+    """A second place that a diagnostic points to, such as the first of two equal keys, and what it is."""
+
+    position: Position
+    line_text: str | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One finding. `code` is a key of `CODES`; `line_text` is the source line the position points into."""
 
@@ -30,6 +94,7 @@ class Diagnostic:
     line_text: str | None = None
     why: str | None = None
     hint: str | None = None
+    related: tuple[Related, ...] = ()
 
 
 class CompileError(Exception):
@@ -41,3 +106,52 @@ class CompileError(Exception):
             raise ValueError("a CompileError needs at least one diagnostic")
         self.diagnostics: tuple[Diagnostic, ...] = found
         super().__init__("\n".join(item.message for item in found))
+
+
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like `word`, whatever its case and its `-` or `_`; None if none is near."""
+    import difflib  # only errors need it
+
+    if len(word) > 100:  # the comparison is quadratic, and no name of ours is that long
+        return None
+    plain = {_plain(name): name for name in sorted(candidates, reverse=True)}
+    near = difflib.get_close_matches(_plain(word), list(plain), n=1, cutoff=0.6)
+    return plain[near[0]] if near else None
+
+
+def suggest(word: str, candidates: Iterable[str]) -> str | None:
+    """A hint, "did you mean `bottleneck`?", or None where no candidate is near."""
+    found = closest(word, candidates)
+    return None if found is None else f"did you mean `{found}`?"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "_")
+
+
+def in_order(error: CompileError) -> list[Diagnostic]:
+    """The diagnostics by file and position, those without a position last, each finding once."""
+    found: dict[tuple[str, str, Position | None], Diagnostic] = {}
+    for item in error.diagnostics:
+        found.setdefault((item.code, item.message, item.position), item)
+    last = Position("", 0, 0)
+    return sorted(found.values(), key=lambda item: (item.position is None, item.position or last))
+
+
+def as_json(error: CompileError) -> list[dict[str, Any]]:
+    """The same findings for a program: plain dicts, in the order in which they are printed."""
+    return [{**asdict(item), "title": CODES.get(item.code)} for item in in_order(error)]
+
+
+def render(diagnostic: Diagnostic, color: bool = False) -> str:
+    """One diagnostic as text, without a newline at its end. See `resnet_dsl.render` for how it is drawn."""
+    from resnet_dsl.render import draw  # drawing is only needed once something is wrong
+
+    return draw(diagnostic, color)
+
+
+def render_all(error: CompileError, color: bool = False) -> str:
+    """Every diagnostic in order, a blank line between them, and their number."""
+    found = in_order(error)
+    count = f"{len(found)} error" + ("s" if len(found) != 1 else "")
+    return "\n\n".join([*(render(item, color) for item in found), count])

@@ -1,0 +1,99 @@
+"""Reading text files: every way in which that fails, said plainly."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from pathlib import Path
+
+from resnet_dsl.errors import CompileError, Diagnostic, Position, suggest
+
+MAX_BYTES = 4 * 1024 * 1024
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without a byte order mark.
+
+    Raises:
+        CompileError: the file is missing, a folder, unreadable, larger than 4 MiB, or not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except IsADirectoryError:
+        hint = _listing(path) or "name a file"
+        raise _refusal("RD001", f"`{path}` is a folder, not a file", hint=hint) from None
+    except NotADirectoryError:
+        raise _refusal(
+            "RD001", f"there is no file `{path}`", why="part of its path is a file"
+        ) from None
+    except PermissionError:
+        hint = f"allow it with `chmod u+r {path}`"
+        raise _refusal("RD001", f"`{path}` may not be read", hint=hint) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise _refusal("RD001", f"`{path}` cannot be read", why=why) from None
+    if len(content) > MAX_BYTES:
+        raise _refusal(
+            "RD004",
+            f"`{path}` is larger than {MAX_BYTES // 1024**2} MiB",
+            why="a spec is text that a person writes",
+            hint="is this a checkpoint? weights are given with `--weights`",
+        )
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _refusal("RD002", f"`{path}` is UTF-16", hint="save it as UTF-8")
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        before = (
+            content[: error.start].decode("utf-8").removeprefix("\ufeff").splitlines(keepends=True)
+        )
+        complete = not before or before[-1].endswith(("\n", "\r"))
+        line = len(before) + 1 if complete else len(before)
+        column = 1 if complete else len(before[-1]) + 1
+        raise CompileError(
+            Diagnostic(
+                "RD002",
+                f"the byte 0x{content[error.start]:02x} is not UTF-8 text",
+                Position(str(path), line, column),
+                None if complete else before[-1],
+                hint="save the file as UTF-8",
+            )
+        ) from None
+
+
+def missing(path: Path, code: str = "RD001") -> CompileError:
+    """The error for a file that is not there, with the nearest name in its folder."""
+    folder = path.parent
+    if not folder.is_dir():
+        return _refusal(code, f"there is no file `{path}`", why=f"there is no folder `{folder}`")
+    return _refusal(
+        code,
+        f"there is no file `{path}`",
+        hint=suggest(path.name, _names(folder)) or _listing(folder),
+    )
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.endswith((".yaml", ".yml")))
+    except OSError:
+        return []
+
+
+def _listing(folder: Path) -> str | None:
+    names = _names(folder)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (
+        f"in `{folder}` there is {', '.join(f'`{name}`' for name in names[:5])}{more}"
+        if names
+        else None
+    )
+
+
+def _refusal(
+    code: str, message: str, why: str | None = None, hint: str | None = None
+) -> CompileError:
+    return CompileError(Diagnostic(code, message, why=why, hint=hint))

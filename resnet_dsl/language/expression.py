@@ -50,6 +50,7 @@ from resnet_dsl.ir.expr import (
     literal,
 )
 from resnet_dsl.ir.expr.rules import check_arity
+from resnet_dsl.language.misreadings import CHOICE, missing_value, unexpected
 from resnet_dsl.language.tokens import ExpressionSyntaxError, Token, tokenize
 
 MAX_OPERATORS = 100
@@ -57,18 +58,6 @@ MAX_NESTING = 32
 
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _TRUTHS = {"true": True, "True": True, "false": False, "False": False}
-_CHOICE = "write `a if condition else b`"
-
-# What people write in the place of an operator.
-_WORDS = {
-    "is": "`==`",
-    "AND": "`and`",
-    "OR": "`or`",
-    "mod": "`%`",
-    "div": "`//`",
-    "x": "`*`",
-    "then": "`a if condition else b`",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +127,7 @@ class _Parser:
         test = self.disjunction()
         if not self.at("else"):
             if self.at_end() or self.at(")", ","):
-                self.fail("`if` without `else`", word, _CHOICE)
+                self.fail("`if` without `else`", word, CHOICE)
             self.unexpected()
         self.count(word)
         self.take()
@@ -210,7 +199,7 @@ class _Parser:
                 )
             return self.node(Name(token.text), token)
         if not self.at("("):
-            self.no_value()
+            raise missing_value(self.tokens, self.index)
         self.open.append(self.take())
         inner = self.deeper(token, self.choice)
         self.close()
@@ -274,39 +263,8 @@ class _Parser:
         self.spans.append((expr, Span(start.offset, last.offset + last.length - start.offset)))
         return expr
 
-    def no_value(self) -> NoReturn:
-        """A value should stand here, and none does."""
-        token = self.token
-        before = self.tokens[self.index - 1] if self.index else None
-        hint = None
-        if token.text == "not":
-            hint = "put `not …` in parentheses"
-        elif token.text in ("if", "else"):
-            hint = _CHOICE
-        if before is not None:
-            self.fail(f"expected a value after `{before.text}`", before, hint)
-        self.fail(f"expected a value before `{token.text}`", token, hint)
-
     def unexpected(self) -> NoReturn:
-        """The expression could end here, or go on with an operator, but does neither."""
-        token, before = self.token, self.tokens[self.index - 1]
-        if token.kind == "end":
-            self.fail("`(` is never closed", self.open[-1], "add `)`")
-        if token.text == ")" and token.kind == "op":
-            self.fail("`)` without `(`", token, "remove it, or add `(`")
-        if self.at(","):
-            self.fail("unexpected `,`", token, "commas stand between the arguments of a function")
-        if self.at("else"):
-            self.fail("`else` without `if`", token, _CHOICE)
-        if self.at("if"):
-            self.fail("unexpected `if`", token, "put the inner choice in parentheses")
-        hint = f"write {_WORDS[token.text]}" if token.text in _WORDS else None
-        if before.kind == "number" and before.offset + before.length == token.offset:
-            factor = "(…)" if self.at("(") else token.text
-            hint = f"write `{before.text} * {factor}`"
-            if token.text[0] in "_." or before.text == "0":
-                hint = "numbers are written like 64, 0.5 and 1e-4"
-        self.fail(f"expected an operator before `{token.text}`", token, hint)
+        raise unexpected(self.tokens, self.index, self.open)
 
     def fail(self, message: str, token: Token, hint: str | None = None) -> NoReturn:
         raise ExpressionSyntaxError(message, token.offset, max(token.length, 1), hint)

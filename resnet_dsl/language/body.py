@@ -1,0 +1,215 @@
+"""Bodies: lists of operations, and the forms that hold other bodies.
+
+    body      = [ item* ]
+    item      = VERB | { VERB: arguments, when: EXPR, name: NAME }
+    VERB      = an operation | residual | branches | repeat | sequence | the name of a block
+
+An item has exactly one verb. `when` leaves the item out where the expression is false; `name` sets its module name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from resnet_dsl.ir.ops import ActivationKind, InitKind
+from resnet_dsl.language.fields import CallForm, Expr, Identifier, Model, Pair
+
+Join: TypeAlias = Literal["add", "multiply", "concat", "gate", "none"]
+
+
+class ConvArgs(Model):
+    """2-d convolution. Padding keeps the size at stride 1, `dilation * (kernel - 1) // 2`, unless
+    it is given; the bias is there only under `norm: none`, unless it is given."""
+
+    op: Literal["conv"]
+    out: Expr | None = None
+    kernel: Pair
+    stride: Pair | None = None
+    padding: Pair | None = None
+    dilation: Pair | None = None
+    groups: Expr | None = None
+    bias: Expr | None = None
+    init: InitKind | None = None
+    bias_fill: Expr | None = None
+
+
+class LinearArgs(Model):
+    """Fully connected layer on a flat tensor."""
+
+    op: Literal["linear"]
+    out: Expr
+    bias: Expr | None = None
+    init: InitKind | None = None
+    bias_fill: Expr | None = None
+
+
+class NormArgs(Model):
+    """The network's normalisation; `gamma` fills its weight at the start."""
+
+    op: Literal["norm"]
+    gamma: float | None = None
+
+
+class ActArgs(Model):
+    """The network's activation."""
+
+    op: Literal["act"]
+
+
+class ActivationArgs(Model):
+    """An activation by its own name; `slope` is leaky_relu's negative slope or elu's alpha."""
+
+    op: ActivationKind
+    slope: float | None = None
+
+
+class PoolArgs(Model):
+    """Pooling window; the stride is the kernel unless it is given."""
+
+    op: Literal["max_pool", "avg_pool"]
+    kernel: Pair
+    stride: Pair | None = None
+    padding: Pair | None = None
+    ceil: bool = False
+
+
+class AdaptiveArgs(Model):
+    """Average pooling to a fixed output size."""
+
+    op: Literal["adaptive_avg_pool"]
+    size: Pair
+
+
+class PlainArgs(Model):
+    """Operations without arguments."""
+
+    op: Literal["global_avg_pool", "flatten"]
+
+
+class RateArgs(Model):
+    """Operations that drop with probability `rate`."""
+
+    op: Literal["dropout", "drop_path"]
+    rate: Expr
+
+
+class SubsampleArgs(Model):
+    """Every `stride`-th row and column."""
+
+    op: Literal["subsample"]
+    stride: Expr
+
+
+class PadChannelsArgs(Model):
+    """Zero channels up to `out`; `side` is symmetric, trailing, or a parameter that holds one."""
+
+    op: Literal["pad_channels"]
+    out: Expr
+    side: str = "symmetric"
+
+
+Operation: TypeAlias = (
+    ConvArgs
+    | LinearArgs
+    | NormArgs
+    | ActArgs
+    | ActivationArgs
+    | PoolArgs
+    | AdaptiveArgs
+    | PlainArgs
+    | RateArgs
+    | SubsampleArgs
+    | PadChannelsArgs
+)
+
+ACTIVATIONS: frozenset[str] = frozenset(get_args(ActivationKind))
+OPERATIONS: frozenset[str] = ACTIVATIONS | {
+    "conv", "linear", "norm", "act", "max_pool", "avg_pool", "adaptive_avg_pool", "global_avg_pool",
+    "flatten", "dropout", "drop_path", "subsample", "pad_channels",
+}  # fmt: skip
+FORMS: frozenset[str] = frozenset({"residual", "branches", "repeat", "sequence"})
+_BESIDE: dict[str, frozenset[str]] = {
+    "residual": frozenset({"shortcut", "join", "gate", "after"}),
+    "branches": frozenset({"join", "after"}),
+    "repeat": frozenset({"body"}),
+    "sequence": frozenset(),
+}
+_MODIFIERS = frozenset({"when", "name"})
+
+
+class Item(Model):
+    """One entry of a body: an operation, a form that holds bodies, or a call of a block."""
+
+    when: Expr | None = None
+    name: Identifier | None = None
+    operation: Annotated[Operation, Field(discriminator="op")] | None = None
+    call: CallForm | None = None
+    residual: Body | None = None
+    shortcut: CallForm | None = None
+    join: Join | None = None
+    gate: Body | None = None
+    after: Body = []
+    branches: Annotated[list[Body], Field(min_length=2)] | None = None
+    repeat: Expr | None = None
+    body: Body | None = None
+    sequence: Body | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_verb(cls, value: object) -> object:
+        if isinstance(value, Item):
+            return value
+        if isinstance(value, str):
+            value = {value: None}
+        if not isinstance(value, Mapping):
+            raise PydanticCustomError(
+                "item", "expected an operation, a form such as `residual`, or a block", {}
+            )
+        return _normalise({str(key): entry for key, entry in value.items()})
+
+    @model_validator(mode="after")
+    def _complete(self) -> Item:
+        if self.repeat is not None and self.body is None:
+            raise PydanticCustomError("missing_body", "`repeat` needs a `body`", {})
+        if self.sequence is not None and self.name is None:
+            raise PydanticCustomError("missing_name", "`sequence` needs a `name`", {})
+        if self.join == "gate" and self.gate is None:
+            raise PydanticCustomError("missing_gate", "`join: gate` needs a `gate` body", {})
+        return self
+
+
+Body: TypeAlias = list[Item]
+Item.model_rebuild()
+
+
+def _normalise(entry: dict[str, Any]) -> dict[str, Any]:
+    forms = [key for key in entry if key in FORMS]
+    beside = _BESIDE[forms[0]] if forms else frozenset()
+    verbs = [key for key in entry if key not in _MODIFIERS and key not in beside]
+    if len(verbs) != 1:
+        raise PydanticCustomError(
+            "one_verb",
+            "an entry of a body has one verb, and this one has {count}: {verbs}",
+            {"count": len(verbs), "verbs": ", ".join(f"`{verb[:40]}`" for verb in verbs) or "none"},
+        )
+    verb = verbs[0]
+    if verb in FORMS:
+        return entry
+    arguments = entry.pop(verb)
+    if verb not in OPERATIONS:
+        entry["call"] = {verb: arguments}
+        return entry
+    if arguments is None:
+        arguments = {}
+    if not isinstance(arguments, Mapping):
+        raise PydanticCustomError(
+            "operation_arguments",
+            "the arguments of `{verb}` are a mapping, as in `{verb}: {{kernel: 3}}`",
+            {"verb": verb},
+        )
+    entry["operation"] = {**arguments, "op": verb}
+    return entry

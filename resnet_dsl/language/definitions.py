@@ -1,0 +1,157 @@
+"""Definitions: blocks, shortcuts, stems and heads, written in the language itself.
+
+A library file holds one definition, headed by its kind and name (`block: bottleneck`); in a spec
+the same text stands under `blocks:`, `shortcuts:`, `stems:` or `heads:`, keyed by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from resnet_dsl.language.body import Body, Join
+from resnet_dsl.language.fields import CallForm, Expr, Identifier, Model, Scalar
+
+Kind: TypeAlias = Literal["block", "shortcut", "stem", "head"]
+ParameterType: TypeAlias = Literal["int", "float", "bool", "str"]
+
+
+class ParameterDecl(Model):
+    """A parameter: `expansion: 4` gives type and default at once; the long form can bound it."""
+
+    type: ParameterType
+    default: Scalar | None = None
+    choices: list[Scalar] | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
+    doc: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spellings(cls, value: object) -> object:
+        if isinstance(value, bool | int | float | str):
+            return {"type": type(value).__name__, "default": value}
+        if isinstance(value, Mapping) and "type" not in value:
+            default = value.get("default")
+            if isinstance(default, bool | int | float | str):
+                return {"type": type(default).__name__, **value}
+            raise PydanticCustomError(
+                "parameter", "a parameter without a default needs a `type`", {}
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ParameterDecl:
+        if self.default is not None and (problem := self.refusal(self.default)):
+            raise PydanticCustomError("default", "the default {problem}", {"problem": problem})
+        return self
+
+    def refusal(self, value: object) -> str | None:
+        """Why `value` may not be given to this parameter; None where it may."""
+        wanted: dict[str, tuple[type, ...]] = {
+            "int": (int,),
+            "float": (int, float),
+            "bool": (bool,),
+            "str": (str,),
+        }
+        if not isinstance(value, wanted[self.type]) or (
+            isinstance(value, bool) and self.type != "bool"
+        ):
+            return f"is no {self.type}"
+        if self.choices is not None and value not in self.choices:
+            return f"is none of {', '.join(str(choice) for choice in self.choices)}"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.minimum is not None and value < self.minimum:
+                return f"is less than {self.minimum}"
+            if self.maximum is not None and value > self.maximum:
+                return f"is more than {self.maximum}"
+        return None
+
+
+Parameters: TypeAlias = dict[Identifier, ParameterDecl]
+
+
+class _Definition(Model):
+    doc: str = ""
+    emit_as: Annotated[
+        Identifier | None, Field(alias="as", description="its name in emitted code")
+    ] = None
+    parameters: Parameters = {}
+    let: dict[Identifier, Expr] = {}
+
+
+class BlockDef(_Definition):
+    """A block: a body, or a residual body with its shortcut, or branches, and how they join."""
+
+    out: Expr | None = None
+    before: Body = []
+    body: Body | None = None
+    residual: Body | None = None
+    branches: Annotated[list[Body], Field(min_length=2)] | None = None
+    shortcut: CallForm | None = None
+    join: Join | None = None
+    gate: Body | None = None
+    after: Body = []
+
+    @model_validator(mode="after")
+    def _one_form(self) -> BlockDef:
+        forms = [self.body, self.residual, self.branches]
+        if sum(form is not None for form in forms) != 1:
+            raise PydanticCustomError(
+                "block_form", "a block has exactly one of `residual`, `body` and `branches`", {}
+            )
+        if self.residual is None and (self.shortcut is not None or self.gate is not None):
+            raise PydanticCustomError(
+                "block_form", "`shortcut` and `gate` belong to a `residual`", {}
+            )
+        if self.join == "gate" and self.gate is None:
+            raise PydanticCustomError("missing_gate", "`join: gate` needs a `gate` body", {})
+        return self
+
+
+class ShortcutDef(_Definition):
+    """A shortcut: the path around a residual. An empty body is the identity. A `join` of its own
+    takes the place of a block's `add`: `none` makes the network plain, `gate` a highway."""
+
+    body: Body = []
+    join: Join | None = None
+    gate: Body | None = None
+
+    @model_validator(mode="after")
+    def _gated(self) -> ShortcutDef:
+        if (self.join == "gate") != (self.gate is not None):
+            raise PydanticCustomError("missing_gate", "`join: gate` and `gate` go together", {})
+        if self.join == "none" and self.body:
+            raise PydanticCustomError(
+                "shortcut_unused", "`join: none` has no shortcut, so `body` has no use", {}
+            )
+        return self
+
+
+class StemDef(_Definition):
+    """What stands before the first stage."""
+
+    body: Body
+
+
+class HeadDef(_Definition):
+    """What stands after the last stage; it knows `classes`."""
+
+    body: Body
+
+
+Definition: TypeAlias = BlockDef | ShortcutDef | StemDef | HeadDef
+MODELS: dict[Kind, type[Definition]] = {
+    "block": BlockDef,
+    "shortcut": ShortcutDef,
+    "stem": StemDef,
+    "head": HeadDef,
+}
+
+
+def header_free(kind: Kind, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition in a library file, without its heading line."""
+    return {key: value for key, value in data.items() if key != kind}

@@ -112,7 +112,7 @@ class _Parser:
 
     def whole(self) -> Expr:
         if self.at_end():
-            self.fail("the expression is empty", self.token)
+            raise ExpressionSyntaxError("the expression is empty", 0, 1)
         expr = self.choice()
         if not self.at_end():
             self.unexpected()
@@ -267,4 +267,4 @@ class _Parser:
         raise unexpected(self.tokens, self.index, self.open)
 
     def fail(self, message: str, token: Token, hint: str | None = None) -> NoReturn:
-        raise ExpressionSyntaxError(message, token.offset, max(token.length, 1), hint)
+        raise ExpressionSyntaxError(message, token.offset, token.length, hint)

@@ -49,13 +49,19 @@ def unexpected(
             return _error("`else` without `if`", token, CHOICE)
         case "if":
             return _error("unexpected `if`", token, "put the inner choice in parentheses")
-    hint = f"write {_WORDS[token.text]}" if token.text in _WORDS else None
+        case _:
+            return _error(
+                f"expected an operator before `{token.text}`", token, _operator_hint(before, token)
+            )
+
+
+def _operator_hint(before: Token, token: Token) -> str | None:
     if before.kind == "number" and before.offset + before.length == token.offset:
-        factor = "(…)" if token.text == "(" else token.text
-        hint = f"write `{before.text} * {factor}`"
         if token.text[0] in "_." or before.text == "0":
-            hint = "numbers are written like 64, 0.5 and 1e-4"
-    return _error(f"expected an operator before `{token.text}`", token, hint)
+            return "numbers are written like 64, 0.5 and 1e-4"
+        factor = "(…)" if token.text == "(" else token.text
+        return f"write `{before.text} * {factor}`"
+    return f"write {_WORDS[token.text]}" if token.text in _WORDS else None
 
 
 def _error(message: str, token: Token, hint: str | None) -> ExpressionSyntaxError:

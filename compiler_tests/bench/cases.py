@@ -1,0 +1,198 @@
+"""What is measured: one function a case, each yields its rows as soon as they are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler_tests.bench.measure import (
+    Measured,
+    RunError,
+    child,
+    python,
+    repeat,
+    resnet_dsl,
+    run,
+)
+from compiler_tests.bench.rows import Row, Target
+
+NOISE = 0.95  # two equal graphs differ by up to 5 % from run to run
+
+
+@dataclass(slots=True)
+class Bench:
+    """Where files go, how often things are run, and how progress is told."""
+
+    folder: Path
+    quick: bool
+    say: Callable[[str], None]
+    count: int = 0
+
+    @property
+    def runs(self) -> int:
+        return 3 if self.quick else 7
+
+    @property
+    def peer_runs(self) -> int:
+        return 1 if self.quick else 3
+
+    def fresh(self) -> Path:
+        """A folder that is not there yet, so that no run finds its work done."""
+        self.count += 1
+        return self.folder / str(self.count)
+
+    def arguments(self, spec: str, target: str, *options: str) -> list[str]:
+        """What follows `resnet-dsl` to build a spec into a fresh folder."""
+        build = ["build", f"specs/{spec}.yaml", "--target", target]
+        return [*build, *options, "--out", str(self.fresh())]
+
+    def build(self, spec: str, target: str, *options: str) -> list[str]:
+        return resnet_dsl(*self.arguments(spec, target, *options))
+
+    def built(self, name: str) -> str:
+        """The path of a file that the latest build wrote."""
+        path = self.folder / str(self.count) / name
+        if not path.exists():
+            raise RunError(f"the build did not write {path}")
+        return str(path)
+
+
+def torch_source(bench: Bench) -> Iterator[Row]:
+    """The time to compile a spec to source, against the time until torchvision has the network."""
+    what = "resnet152 to torch source, whole process"
+    bench.say(what)
+    ours = repeat(lambda: bench.build("resnet152", "torch"), bench.runs)
+    bench.say("torchvision: import, construct resnet152")
+    construct = python("-c", "import torchvision; torchvision.models.resnet152()")
+    peer = repeat(lambda: construct, bench.peer_runs)
+    name = "torchvision: import and construct"
+    yield Row("torch", what, "s", ours.seconds, peer.seconds, name, Target("at most", 0.5))
+    imported = child("imported", *bench.arguments("resnet152", "torch"))
+    modules = [module for module in _json(run(imported).output) if module.startswith("torch")]
+    yield Row(
+        "torch", "torch packages that it imports", "", len(modules), target=Target("at most", 0)
+    )
+
+
+def resnet1202(bench: Bench) -> Iterator[Row]:
+    """CIFAR ResNet-1202, spec to ONNX file with seeded weights."""
+    ours = _build_onnx(bench, "cifar/resnet1202")
+    onnx = bench.built("resnet1202.onnx")
+    if not bench.quick:
+        run(bench.build("cifar/resnet1202", "torch"))
+    source = None if bench.quick else f"{bench.built('resnet1202.py')}:resnet1202"
+    yield from _against_exporter(bench, "resnet1202", ours, onnx, source, 32, 1, 75)
+
+
+def resnet152(bench: Bench) -> Iterator[Row]:
+    """ResNet-152, spec to ONNX file with seeded weights."""
+    ours = _build_onnx(bench, "resnet152")
+    onnx = bench.built("resnet152.onnx")
+    source = "torchvision:resnet152"
+    yield from _against_exporter(bench, "resnet152", ours, onnx, source, 224, bench.peer_runs, 8)
+
+
+def latency(bench: Bench) -> Iterator[Row]:
+    """ResNet-50 in ONNX Runtime: the graph we write, and the exporter's graph of the module we write."""
+    bench.say("resnet50: build, export")
+    run(bench.build("resnet50", "onnx", "--seed", "0"))
+    ours = bench.built("resnet50.onnx")
+    run(bench.build("resnet50", "torch"))
+    source = f"{bench.built('resnet50.py')}:resnet50"
+    peer = str(bench.folder / "exported_resnet50.onnx")
+    run(child("export", source, "224", peer))
+    yield Row(
+        case="latency",
+        what="resnet50 graph",
+        unit="nodes",
+        ours=_json(run(child("inspect_onnx", ours)).output)["nodes"],
+        peer=_json(run(child("inspect_onnx", peer)).output)["nodes"],
+        peer_name="torch.onnx",
+        target=Target("at most", 122),
+    )
+    bench.say("resnet50: both graphs in ONNX Runtime, in turn")
+    times = _json(run(child("latency", ours, peer, "30" if bench.quick else "150")).output)
+    yield Row(
+        case="latency",
+        what="resnet50 in ONNX Runtime, batch 1, 2 threads",
+        unit="ms",
+        ours=times["ours"],
+        peer=times["peer"],
+        peer_name="torch.onnx's graph",
+        target=Target("times less", NOISE),
+        paired_ratio=times["ratio"],
+    )
+
+
+def help_text(bench: Bench) -> Iterator[Row]:
+    """The time until `--help` is on the screen, against that of a Python that does nothing."""
+    what = "resnet-dsl --help, whole process"
+    bench.say(what)
+    ours = repeat(lambda: resnet_dsl("--help"), 2 * bench.runs)
+    peer = repeat(lambda: python("-c", "pass"), 2 * bench.runs)
+    name = "python -c pass"
+    yield Row("help", what, "s", ours.seconds, peer.seconds, name, Target("at most", 0.2))
+
+
+CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "help": help_text,
+    "torch": torch_source,
+    "resnet152": resnet152,
+    "resnet1202": resnet1202,
+    "latency": latency,
+}
+
+
+def _build_onnx(bench: Bench, spec: str) -> Measured:
+    bench.say(f"{spec} to ONNX")
+    return repeat(lambda: bench.build(spec, "onnx", "--seed", "0"), bench.runs)
+
+
+def _against_exporter(
+    bench: Bench,
+    name: str,
+    ours: Measured,
+    onnx: str,
+    source: str | None,
+    size: int,
+    runs: int,
+    times: float,
+) -> Iterator[Row]:
+    """Rows for our whole process against torch.onnx: its call alone, its whole process, its memory, its graph.
+
+    The call alone is the harder comparison (ours counts Python's start and every import), the whole process the even
+    one. `source` None leaves the exporter out.
+    """
+    graph = _json(run(child("inspect_onnx", onnx)).output)
+    call = whole = memory = nodes = None
+    if source is not None:
+        calls, wholes, memories = [], [], []
+        for _ in range(runs):
+            bench.say(f"{name}: torch.onnx.export")
+            path = str(bench.folder / f"exported_{name}.onnx")
+            finished = run(child("export", source, str(size), path))
+            calls.append(_json(finished.output)["export"])
+            wholes.append(finished.seconds)
+            memories.append(finished.peak_bytes)
+        call, whole = sorted(calls)[runs // 2], sorted(wholes)[runs // 2]
+        memory = max(memories) / graph["weights"]
+        nodes = _json(run(child("inspect_onnx", path)).output)["nodes"]
+    target = Target("times less", times)
+    what = f"{name} to ONNX, whole process"
+    yield Row(name, what, "s", ours.seconds, call, "torch.onnx.export, the call alone", target)
+    yield Row(name, what, "s", ours.seconds, whole, "torch.onnx.export, whole process", target)
+    what = f"{name} to ONNX, peak memory over weights"
+    ratio = ours.peak_bytes / graph["weights"]
+    yield Row(name, what, "×", ratio, memory, "torch.onnx.export", Target("at most", 2.5))
+    yield Row(name, f"{name} graph", "nodes", graph["nodes"], nodes, "torch.onnx.export")
+
+
+def _json(output: str) -> Any:
+    """What a child printed on its last line; libraries may print before it."""
+    try:
+        return json.loads(output.strip().splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise RunError(f"no JSON on the last line of: {output[-500:]!r}") from error

@@ -2,8 +2,8 @@
 
 Every definition knows its own parameters and lets. Besides them a block knows `in` and `out`
 (channels), `width`, `stride`, `dilation`, its place (`index` of `depth` in its stage, `number` of
-`blocks` in the network, `first`, `last`) and `changes` (shapes differ between its ends); a shortcut
-knows `in`, `out`, `stride` and `changes`; a stem `in`; a head `in` and `classes`. A `repeat` adds
+`blocks` in the network, `first`, `last`) and `transition` (shapes differ between its ends); a shortcut
+knows `in`, `out`, `stride` and `transition`; a stem `in`; a head `in` and `classes`. A `repeat` adds
 `i`, counted from 0.
 """
 
@@ -47,9 +47,9 @@ SCOPES: Mapping[Kind, Types] = {
         **STAGE,
         "first": "bool",
         "last": "bool",
-        "changes": "bool",
+        "transition": "bool",
     },
-    "shortcut": {"in": "int", "out": "int", "stride": "int", "changes": "bool"},
+    "shortcut": {"in": "int", "out": "int", "stride": "int", "transition": "bool"},
     "stem": {"in": "int"},
     "head": {"in": "int", "classes": "int"},
 }
@@ -81,7 +81,7 @@ def check_definition(kind: Kind, definition: Definition, source: Source, path: P
         else:
             types[name] = infer(tree, types)
     if isinstance(definition, BlockDef) and definition.out is not None:
-        scope = {name: type_ for name, type_ in known.items() if name not in ("out", "changes")}
+        scope = {name: type_ for name, type_ in known.items() if name not in ("out", "transition")}
         problem = _problem(definition.out, scope, "int", source, (*path, "out"))
         if problem is not None:
             found.append(problem)

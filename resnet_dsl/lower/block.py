@@ -21,12 +21,12 @@ from resnet_dsl.lower.body import ONE, BodyLowering, GateBody, zero_last_norm
 from resnet_dsl.lower.frame import Frame, Place, Scope, show
 from resnet_dsl.lower.registry import Registry
 
-CHANGES = Binary(
+TRANSITION = Binary(
     "or",
     Binary("!=", Name("in"), Name("out")),
     Binary("!=", Name("stride"), ONE),
 )
-"""What `changes` stands for: the ends of the block differ in shape."""
+"""What `transition` stands for: the ends of the block differ in shape."""
 
 BUILT_IN = ("width", "stride", "dilation")
 SLOT = "downsample"
@@ -199,7 +199,7 @@ class BlockLowering(BodyLowering):
         out = scope.integer(Name("out"), here.at("out"))
         if out < 1:
             raise here.at("out").error("RD106", f"`out` is out of range: it is {out} here")
-        symbols["changes"] = substitute(CHANGES, symbols)
+        symbols["transition"] = substitute(TRANSITION, symbols)
         scope = Scope(env, symbols)
         for name, tree in definition.let.items():
             scope = scope.with_symbols({name: scope.symbolic(tree)})
@@ -314,7 +314,7 @@ class BlockLowering(BodyLowering):
         }
         env: dict[str, Value] = {name: evaluate(tree, scope.env) for name, tree in names.items()}
         env["in"] = shape[0]
-        symbols: dict[str, Expr] = {"changes": CHANGES}
+        symbols: dict[str, Expr] = {"transition": TRANSITION}
         unknown_parameters(located, form.arguments, (), place)
         for name, (tree, _) in bind(located, form.arguments, {}, Scope({}), place).items():
             symbols[name] = tree

@@ -78,7 +78,7 @@ class _NetworkLowering:
                 "RD405",
                 f"the head gives {main.shapes[main.last][0]} outputs for {spec.classes} classes",
             )
-        body = main.finished()
+        functions, body = self.blocks.registry.settled(main.finished())
         return Program(
             name=spec.name,
             doc=spec.doc,
@@ -93,7 +93,7 @@ class _NetworkLowering:
                 body,
                 len(body),
             ),
-            functions=dict(self.blocks.registry.functions),
+            functions=functions,
             features=tuple(features),
             spec_hash=spec_hash,
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from resnet_dsl.ir.expr import Value, names
@@ -51,11 +52,13 @@ def names_in(statements: Sequence[Statement]) -> frozenset[str]:
 
 
 class Registry:
-    """Functions by structure, each under a name of its own."""
+    """Functions by structure. A definition's second structure is a function of its own; `settled`
+    gives the names, after the conditions that tell them apart (`when: last` gives `vgg_last`)."""
 
     def __init__(self) -> None:
         self.functions: dict[str, Function] = {}
         self._by_structure: dict[tuple[object, ...], str] = {}
+        self._variants: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
 
     def add(
         self,
@@ -67,8 +70,7 @@ class Registry:
         env: dict[str, Value],
         conditions: Sequence[str],
     ) -> Function:
-        """The function of that structure, new or known. A second structure of the same definition
-        is named after the conditions that make it differ (`when: last` gives `vgg_last`)."""
+        """The function of that structure, new or known."""
         structure = (base, kind, body, result)
         known = self._by_structure.get(structure)
         if known is not None:
@@ -77,26 +79,63 @@ class Registry:
         order = [name for name in FIRST_PARAMETERS if name in free]
         order += [name for name in env if name in free and name not in order]
         parameters = tuple(Parameter(name, _TYPES[type(env[name])]) for name in order)
-        slots = tuple(
-            dict.fromkeys(item.name for item in body if isinstance(item, UseSlot))
-        )
-        name = self._free_name(base, conditions)
+        slots = tuple(dict.fromkeys(item.name for item in body if isinstance(item, UseSlot)))
+        variants = self._variants.setdefault(base, [])
+        name = f"{base}#{len(variants)}"
+        variants.append((name, tuple(conditions)))
         function = Function(name, doc, kind, parameters, slots, body, result)
         self.functions[name] = function
         self._by_structure[structure] = name
         return function
 
-    def _free_name(self, base: str, conditions: Sequence[str]) -> str:
-        if base not in self.functions:
-            return base
-        for condition in conditions:
-            if re.fullmatch(r"[a-z][a-z_0-9]*", condition):
-                candidate = f"{base}_{condition}"
-                if candidate not in self.functions:
-                    return candidate
-        number = 2
-        while f"{base}_{number}" in self.functions:
-            number += 1
-        return f"{base}_{number}"
+    def settled(self, main: tuple[Statement, ...]) -> tuple[dict[str, Function], tuple[Statement, ...]]:
+        """The functions under their final names, and main with its calls renamed."""
+        final: dict[str, str] = {}
+        taken: set[str] = set()
+        for base, variants in self._variants.items():
+            for name, conditions in variants:
+                final[name] = _distinct(base, conditions if len(variants) > 1 else (), taken)
+        functions = {
+            final[name]: replace(
+                function, name=final[name], body=_renamed(function.body, final)
+            )
+            for name, function in self.functions.items()
+        }
+        return functions, _renamed(main, final)
 
 
+def _distinct(base: str, conditions: Sequence[str], taken: set[str]) -> str:
+    words = [word for word in conditions if re.fullmatch(r"[a-z][a-z_0-9]*", word)]
+    candidates = [f"{base}_{words[0]}" if words else base]
+    number = 2
+    while candidates[-1] in taken:
+        candidates.append(f"{base}_{number}")
+        number += 1
+    taken.add(candidates[-1])
+    return candidates[-1]
+
+
+def _renamed(body: tuple[Statement, ...], final: Mapping[str, str]) -> tuple[Statement, ...]:
+    """The statements with every function under its final name."""
+
+    def reference(item: Reference | None) -> Reference | None:
+        return None if item is None else replace(item, function=final[item.function])
+
+    def call(item: Call) -> Call:
+        slots = tuple((slot, reference(filled)) for slot, filled in item.slots)
+        return replace(item, function=final[item.function], slots=slots)
+
+    renamed: list[Statement] = []
+    for statement in body:
+        match statement:
+            case Call():
+                renamed.append(call(statement))
+            case Chain():
+                members = tuple(
+                    call(member) if isinstance(member, Call) else member
+                    for member in statement.members
+                )
+                renamed.append(replace(statement, members=members))
+            case Apply() | UseSlot():
+                renamed.append(statement)
+    return tuple(renamed)

@@ -64,7 +64,7 @@ class _Inliner:
         self.program = program
         self.nodes: list[Node] = []
         self.shapes: list[Shape] = [program.input]
-        self._chain_ends: dict[int, int] = {}
+        self._trunk_ends: dict[int, int] = {}
         self._ops: dict[tuple[int, tuple[tuple[str, Value], ...]], ConcreteOp] = {}
         self._specs: dict[int, tuple[ParameterSpec, ...]] = {}
         self._shapes: dict[tuple[int, tuple[Shape, ...]], Shape] = {}
@@ -74,7 +74,7 @@ class _Inliner:
         values = self._statements(
             program.main.body, 0, "", {"classes": program.classes}, {}, "", ""
         )
-        ends = self._chain_ends
+        ends = self._trunk_ends
         features = tuple(
             Output(
                 item.stage,
@@ -155,8 +155,8 @@ class _Inliner:
                 value = self._call(member, value, path + member.name, env, label, 0)
                 count += 1
             ends[count] = value
-        if not prefix:
-            self._chain_ends = ends
+        if any(isinstance(member, Call) and member.splice for member in chain.members):
+            self._trunk_ends = ends
         return value
 
     def _call(

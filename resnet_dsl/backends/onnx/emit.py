@@ -1,0 +1,129 @@
+"""Graph to ONNX nodes. Names are the graph's own: a node and its result are called by the module's path, an
+initialiser by its state-dict key. The image is `input` (N, C, H, W), the result `logits` (N, classes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from onnx import GraphProto, ModelProto, ValueInfoProto
+
+import resnet_dsl
+from resnet_dsl.backends.onnx.builder import ELEMENT_TYPES, GraphBuilder
+from resnet_dsl.backends.onnx.operators import Operands, emit_operation
+from resnet_dsl.backends.onnx.options import OnnxOptions, constants_of, ir_version, opset_of
+from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.ir.graph import Constant, DType, Graph, Shape
+from resnet_dsl.ir.ops import AdaptiveAvgPool
+
+INPUT = "input"
+OUTPUT = "logits"
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A model without its weights: `model` has no graph in it, `graph` has none of `constants` in it."""
+
+    model: ModelProto
+    graph: GraphProto
+    constants: tuple[Constant, ...]
+    opset: int
+
+
+def emit(graph: Graph, options: OnnxOptions) -> Emitted:
+    """The model's nodes, inputs and outputs. Raises CompileError: RD640 for an opset, RD641 where `dynamic_size` cannot
+    be had, RD642 for an output that is no stage.
+    """
+    opset = opset_of(graph, options)
+    constants = constants_of(graph)
+    outputs = {OUTPUT: graph.output, **_features(graph, options)}
+    build = GraphBuilder(graph.name, opset, {INPUT, *outputs, *(item.name for item in constants)})
+    result_names = _result_names(graph, outputs, build)
+
+    values = [INPUT]
+    dynamic = [options.dynamic_size]
+    for number, node in enumerate(graph.nodes, start=1):
+        first = node.inputs[0]
+        read = Operands(
+            tuple([values[value] for value in node.inputs]),
+            tuple([constant.name for constant in node.constants]),
+            graph.nodes[first - 1].shape if first else graph.input,
+            dynamic[first],
+        )
+        values.append(emit_operation(build, node, result_names[number], read))
+        dynamic.append(
+            not isinstance(node.op, AdaptiveAvgPool)
+            and any(dynamic[value] for value in node.inputs)
+        )
+    for name, value in outputs.items():
+        if values[value] != name:
+            build.node("Identity", name, (values[value],))
+
+    proto = build.proto
+    proto.doc_string = graph.doc
+    spatial = ("height", "width") if options.dynamic_size else graph.input[1:]
+    proto.input.append(_value(INPUT, "float32", (graph.input[0], *spatial)))
+    for name, value in outputs.items():
+        shape: tuple[int | str, ...] = _shape(graph, value)
+        if dynamic[value] and len(shape) == 3:
+            shape = (shape[0], f"{name}.height", f"{name}.width")
+        proto.output.append(_value(name, _dtype(graph, value), shape))
+    return Emitted(_model(graph, opset), proto, constants, opset)
+
+
+def _features(graph: Graph, options: OnnxOptions) -> dict[str, int]:
+    """The stages asked for, by name, in the order of asking."""
+    stages = {feature.name: feature.value for feature in graph.features}
+    for name in options.outputs:
+        if name not in stages or name in (INPUT, OUTPUT):
+            near = get_close_matches(name, stages, 1)
+            raise CompileError(
+                Diagnostic(
+                    "RD642",
+                    f"there is no stage `{name}` to be an output",
+                    why=f"the stages of {graph.name} are {', '.join(stages) or 'none'}",
+                    hint=f"did you mean `{near[0]}`?" if near else "name one of them",
+                )
+            )
+    return {name: stages[name] for name in options.outputs}
+
+
+def _result_names(graph: Graph, outputs: dict[str, int], build: GraphBuilder) -> list[str]:
+    """What each value is to be called: by its output, or else by its node; unlike any other."""
+    by_value = {value: name for name, value in reversed(outputs.items()) if value}
+    names = [INPUT]
+    for number, node in enumerate(graph.nodes, start=1):
+        names.append(by_value[number] if number in by_value else build.free(node.name))
+    return names
+
+
+def _shape(graph: Graph, value: int) -> Shape:
+    return graph.nodes[value - 1].shape if value else graph.input
+
+
+def _dtype(graph: Graph, value: int) -> DType:
+    return graph.nodes[value - 1].dtype if value else "float32"
+
+
+def _value(name: str, dtype: DType, shape: tuple[int | str, ...]) -> ValueInfoProto:
+    """An input or output; the batch goes before `shape`, and a word is a symbolic dimension."""
+    info = ValueInfoProto(name=name)
+    info.type.tensor_type.elem_type = ELEMENT_TYPES[dtype]
+    for size in ("batch", *shape):
+        if isinstance(size, str):
+            info.type.tensor_type.shape.dim.add(dim_param=size)
+        else:
+            info.type.tensor_type.shape.dim.add(dim_value=size)
+    return info
+
+
+def _model(graph: Graph, opset: int) -> ModelProto:
+    model = ModelProto(
+        ir_version=ir_version(opset),
+        producer_name="resnet-dsl",
+        producer_version=resnet_dsl.__version__,
+        doc_string=graph.doc,
+    )
+    model.opset_import.add(domain="", version=opset)
+    return model

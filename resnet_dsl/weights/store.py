@@ -1,0 +1,199 @@
+"""Where the numbers in a graph come from: drawn from a seed or loaded, then folded and rounded as its constants say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Protocol, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.ir.graph import (
+    Constant,
+    DType,
+    FoldedBias,
+    FoldedWeight,
+    Norm,
+    Shape,
+    Stored,
+)
+from resnet_dsl.ir.ops import Init
+from resnet_dsl.weights.initialise import draw
+
+Array = NDArray[np.float32]
+
+
+class Weights(Protocol):
+    """A source of float32 tensors by state-dict key. Callers do not write into what they get; threads may call."""
+
+    def get(self, key: str, shape: Shape, fill: Init | float) -> Array: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SeededWeights:
+    """Weights drawn from a seed, each by its own rule."""
+
+    seed: int = 0
+
+    def get(self, key: str, shape: Shape, fill: Init | float) -> Array:
+        return draw(key, shape, fill, self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWeights:
+    """Weights that were loaded, under the graph's own keys."""
+
+    tensors: Mapping[str, NDArray[Any]]
+
+    def get(self, key: str, shape: Shape, fill: Init | float) -> Array:
+        """Raises CompileError RD507 where the key is missing or its shape is another."""
+        tensor = self.tensors.get(key)
+        if tensor is None:
+            raise _unfit(f"the weights have no `{key}`")
+        if tensor.shape != shape:
+            raise _unfit(f"`{key}` has the shape {tensor.shape}, and the network wants {shape}")
+        return np.asarray(tensor, np.float32)
+
+
+@dataclass(slots=True)
+class RecordingWeights:
+    """Weights that pass through, leaving the hash of each tensor behind: the digest of what a target was made of."""
+
+    source: Weights
+    hashes: dict[str, bytes] = field(default_factory=dict)
+
+    def get(self, key: str, shape: Shape, fill: Init | float) -> Array:
+        tensor = self.source.get(key, shape, fill)
+        if key not in self.hashes:
+            self.hashes[key] = _tensor_hash(key, tensor)
+        return tensor
+
+    def digest(self) -> str:
+        """The digest (see `weights_digest`) of all tensors that have passed."""
+        return _combined(self.hashes)
+
+
+def weights_digest(entries: Iterable[tuple[str, NDArray[Any]]]) -> str:
+    """SHA-256, in hexadecimal, over the tensors' names, element types, shapes and bytes.
+
+    It does not depend on their order (each is hashed, and the hashes are hashed in the order of names), so that every
+    target of the same weights has the same digest, whatever order it writes them in; nor on how they are folded or
+    rounded, since it is taken of the float32 state dict. Integers (`num_batches_tracked`) do not count.
+    """
+    return _combined(
+        {key: _tensor_hash(key, tensor) for key, tensor in entries if tensor.dtype.kind != "i"}
+    )
+
+
+def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
+    """The numbers of a constant, in its element type; bfloat16 as its bits, in uint16.
+
+    Folding is done in float64 and rounded once. Raises CompileError: RD507 where the weights lack a tensor, RD509 where
+    float16 cannot hold a number, RD510 where statistics cannot be folded.
+    """
+    source = constant.source
+    match source:
+        case Stored(key, fill):
+            return _rounded(weights.get(key, constant.shape, fill), constant)
+        case FoldedWeight(weight, shape, norm):
+            scale = _scale(norm, shape[:1], weights)
+            wide = scale.reshape(-1, *[1] * (len(shape) - 1))
+            tensor = weights.get(weight.key, shape, weight.fill)
+            if constant.dtype == "float32":
+                # In pieces that stay in the cache, where a float64 copy of the whole would not.
+                return np.multiply(
+                    tensor,
+                    wide,
+                    out=np.empty(shape, np.float32),
+                    dtype=np.float64,
+                    casting="same_kind",
+                )
+            return _rounded(tensor * wide, constant)
+        case FoldedBias(bias, norm):
+            size = constant.shape
+            centred = -_read(norm.mean, size, weights)
+            if bias is not None:
+                centred += _read(bias, size, weights)
+            shift = centred * _scale(norm, size, weights) + _read(norm.beta, size, weights)
+            return _rounded(shift, constant)
+        case _:
+            assert_never(source)
+
+
+def _scale(norm: Norm, size: Shape, weights: Weights) -> NDArray[np.float64]:
+    """gamma / sqrt(variance + eps), (C,)."""
+    variance = _read(norm.variance, size, weights) + norm.eps
+    if not (variance > 0).all():
+        raise CompileError(
+            Diagnostic(
+                "RD510",
+                f"`{norm.variance.key}` holds a variance that is negative or not a number",
+                why="a batch normalisation is folded by dividing by the square root of its variance",
+                hint="the checkpoint is damaged, or its training diverged: take an earlier one",
+            )
+        )
+    return _read(norm.gamma, size, weights) / np.sqrt(variance)
+
+
+def _read(stored: Stored, size: Shape, weights: Weights) -> NDArray[np.float64]:
+    return weights.get(stored.key, size, stored.fill).astype(np.float64)
+
+
+def _rounded(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
+    dtype: DType = constant.dtype
+    match dtype:
+        case "float32":
+            return tensor.astype(np.float32, copy=False)
+        case "bfloat16":
+            return bfloat16_bits(tensor.astype(np.float32, copy=False))
+        case "float16":
+            with np.errstate(over="ignore"):
+                half = tensor.astype(np.float16)
+            if not np.isfinite(half).all() and np.isfinite(tensor).all():
+                largest = float(np.abs(tensor).max())
+                raise CompileError(
+                    Diagnostic(
+                        "RD509",
+                        f"`{constant.name}` holds {largest:.6g}, and float16 ends at 65504",
+                        why="every weight of an fp16 network is rounded to float16",
+                        hint="bf16 has the range of float32",
+                    )
+                )
+            return half
+        case _:
+            assert_never(dtype)
+
+
+def bfloat16_bits(tensor: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """float32 rounded to the nearest bfloat16, ties to even, as its 16 bits; a NaN stays one."""
+    bits = np.ascontiguousarray(tensor).view(np.uint32)
+    rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
+    quiet = (bits >> 16) | 0x40
+    return np.where(np.isnan(tensor), quiet, rounded).astype(np.uint16)
+
+
+def _tensor_hash(key: str, tensor: NDArray[Any]) -> bytes:
+    state = sha256(f"{key}\0{tensor.dtype}\0{','.join(map(str, tensor.shape))}\0".encode())
+    state.update(np.ascontiguousarray(tensor).data)
+    return state.digest()
+
+
+def _combined(hashes: Mapping[str, bytes]) -> str:
+    state = sha256()
+    for key in sorted(hashes):
+        state.update(hashes[key])
+    return state.hexdigest()
+
+
+def _unfit(message: str) -> CompileError:
+    return CompileError(
+        Diagnostic(
+            "RD507",
+            message,
+            why="a graph takes its weights by name and shape",
+            hint="load the file for this spec, so that its names are mapped",
+        )
+    )

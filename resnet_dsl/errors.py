@@ -60,6 +60,19 @@ CODES: dict[str, str] = {
     "RD601": "a name cannot be the name of an output",
     "RD602": "the output folder cannot be written",
     "RD603": "the disk is full",
+    "RD620": "no TensorRT that can be used",
+    "RD621": "a GPU is needed and there is none",
+    "RD622": "a GPU has no such name",
+    "RD623": "an engine cannot be built for that GPU",
+    "RD624": "a precision that the target or the graph has not got",
+    "RD625": "an optimisation profile or a limit that cannot be met",
+    "RD626": "an ONNX file that TensorRT cannot read",
+    "RD627": "a node that TensorRT refuses",
+    "RD628": "the engine cannot be built",
+    "RD629": "the engine builder crashed",
+    "RD630": "the engine builder took too long",
+    "RD631": "a file is not a whole engine",
+    "RD632": "the engine cannot be written",
     # RD7xx: the command line
 }
 """Every code and its short title, by family; a module that raises a new code adds it here."""
@@ -108,14 +121,17 @@ class CompileError(Exception):
         super().__init__("\n".join(item.message for item in found))
 
 
-def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like `word`, whatever its case and its `-` or `_`; None if none is near."""
+def closest(word: str, candidates: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The candidate most like `word`, whatever its case and its `-` or `_`; None if none is near.
+
+    `likeness` is the least share of letters in common, from 0 to 1.
+    """
     import difflib  # only errors need it
 
     if len(word) > 100:  # the comparison is quadratic, and no name of ours is that long
         return None
     plain = {_plain(name): name for name in sorted(candidates, reverse=True)}
-    near = difflib.get_close_matches(_plain(word), list(plain), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(_plain(word), list(plain), n=1, cutoff=likeness)
     return plain[near[0]] if near else None
 
 

@@ -81,7 +81,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A block (`kind == "block"`: a module with a forward) or a chain (its statements in sequence, named 0, 1, …)."""
+    """A block (`kind == "block"`: a module with a forward) or a chain (its statements in sequence, named 0, 1, …).
+    `required_slots` are those that every call fills, as far as a pass has looked."""
 
     name: str
     doc: str
@@ -90,6 +91,7 @@ class Function:
     slots: tuple[str, ...]
     body: tuple[Statement, ...]
     result: int
+    required_slots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,117 @@
+"""Names in emitted code.
+
+What the state dict holds is named by the IR alone; everything else (classes, functions, arguments)
+is spelled here, so that no name of a spec can clash with Python, with torch or with another.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.ir.program import Function
+
+SPELLINGS: Mapping[str, str] = {
+    "in": "in_channels",
+    "out": "out_channels",
+    "classes": "num_classes",
+}
+"""What the language calls it, and what torch does."""
+
+RESERVED: frozenset[str] = frozenset(
+    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "self", "torch", "nn", "Tensor", "math"}
+    | {"Sequence", "ClassVar", "make_divisible"}
+    | {"Subsample", "PadChannels", "AppendChannels", "DropPath", "FrozenBatchNorm2d"}
+)
+
+# Attributes of nn.Module: a member of that name would hide one, or be hidden by it.
+MODULE_ATTRIBUTES: frozenset[str] = frozenset(
+    "T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda "
+    "double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter "
+    "get_submodule half ipu load_state_dict modules mtia named_buffers named_children "
+    "named_modules named_parameters parameters register_backward_hook register_buffer "
+    "register_forward_hook register_forward_pre_hook register_full_backward_hook "
+    "register_full_backward_pre_hook register_load_state_dict_post_hook "
+    "register_load_state_dict_pre_hook register_module register_parameter "
+    "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state "
+    "set_submodule share_memory state_dict to to_empty train training type xpu zero_grad "
+    "initialise stages channels strides forward_features STAGES".split()
+)
+
+
+def identifier(text: str) -> str:
+    """`text` as a Python identifier."""
+    word = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    return word if word and not word[0].isdigit() else f"_{word}"
+
+
+def class_name(name: str) -> str:
+    """`pre_activation` as `PreActivation`."""
+    words = re.split(r"[^A-Za-z0-9]+", name)
+    camel = "".join(word[:1].upper() + word[1:] for word in words)
+    return camel if camel and not camel[0].isdigit() else f"Net{camel}"
+
+
+class Names:
+    """A scope: every name handed out is free of the reserved ones and of those before."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {*RESERVED, *taken}
+
+    def take(self, wanted: str) -> str:
+        """`wanted`, or the nearest free name."""
+        name, number = wanted, 1
+        while name in self._taken:
+            number += 1
+            name = f"{wanted}_" if number == 2 else f"{wanted}_{number}"
+        self._taken.add(name)
+        return name
+
+    def inner(self) -> Names:
+        """A scope inside of this one."""
+        return Names(self._taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How a function's parameters and slots are spelled as arguments."""
+
+    parameters: Mapping[str, str]
+    slots: Mapping[str, str]
+
+    @classmethod
+    def of(cls, function: Function, module: Names) -> Spelling:
+        """Spellings that hide no name of the module."""
+        scope = module.inner()
+        return cls(
+            {
+                item.name: scope.take(SPELLINGS.get(item.name, identifier(item.name)))
+                for item in function.parameters
+            },
+            {slot: scope.take(identifier(slot)) for slot in function.slots},
+        )
+
+
+def member(name: str) -> str:
+    """`name`, which becomes an attribute and a part of state-dict keys as it stands.
+
+    Raises CompileError (RD610) where Python or torch has no room for it.
+    """
+    if name in MODULE_ATTRIBUTES:
+        why = "torch's modules have an attribute of that name"
+    elif keyword.iskeyword(name) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        why = "it is no attribute that Python code can name"
+    else:
+        return name
+    raise CompileError(
+        Diagnostic(
+            "RD610",
+            f"the torch target cannot name a module `{name}`",
+            why=why,
+            hint="give the operation another `name:` in the spec",
+        )
+    )

@@ -1,0 +1,57 @@
+"""Docstrings and comments from text that anyone may have written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from textwrap import wrap
+
+from resnet_dsl.backends.torch.layout import LINE_LENGTH, width
+
+_QUOTES = '"""'
+
+
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of `text`, each on one line, as they may stand inside a docstring.
+
+    Backslashes and quotes that could end the docstring are taken care of here, and what does not
+    print (control characters, marks that change the direction of writing) is written as an escape.
+    """
+    found = []
+    for part in re.split(r"\n\s*\n", text):
+        line = " ".join(part.split()).replace("\\", "\\\\")
+        line = re.sub(r'"{2,}', lambda run: "'" * len(run[0]), line)
+        line = re.sub(r'^"|"$', "'", line)
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        if line:
+            found.append(line)
+    return found
+
+
+def docstring(parts: Iterable[str], indent: int) -> list[str]:
+    """A docstring of paragraphs (as `paragraphs` gives them); a part with line breaks keeps them."""
+    pad = " " * indent
+    blocks = list(parts)
+    if len(blocks) == 1 and "\n" not in blocks[0]:
+        line = f"{pad}{_QUOTES}{blocks[0]}{_QUOTES}"
+        if width(line) <= LINE_LENGTH:
+            return [line]
+    lines: list[str] = []
+    for block in blocks:
+        lines += [""] if lines else []
+        if "\n" in block:
+            lines += [f"{pad}{line}".rstrip() for line in block.splitlines()]
+        else:
+            lines += [f"{pad}{line}" for line in _wrapped(block, LINE_LENGTH - indent - 3)]
+    lines[0] = f"{pad}{_QUOTES}{lines[0].lstrip()}"
+    return [*lines, f"{pad}{_QUOTES}"]
+
+
+def sentence(text: str) -> str:
+    """`text` with a full stop at its end."""
+    return text if text.endswith((".", "!", "?", ":")) else f"{text}."
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    # Wide characters take two columns each; where there are any, half as many surely fit.
+    return wrap(text, columns if width(text) == len(text) else columns // 2, break_on_hyphens=False)

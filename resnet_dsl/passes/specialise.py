@@ -1,0 +1,313 @@
+"""Program to program: what never varies in this network is written into its functions.
+
+1. A parameter with the same value at every call is substituted into the body and leaves the calls.
+2. A parameter that nothing reads is dropped.
+3. A slot that every call leaves empty is removed (using it is the identity); one that every call
+   fills is marked as required.
+4. A parameter that has the same plain value (1, 0, false, …) at most calls gets it as its default,
+   moves behind those without one, and leaves the calls that agree.
+5. Functions that nothing calls are dropped; the rest stand in the order callees before callers.
+
+Requires: calls give every parameter that has no default, and no function calls itself.
+Ensures: the same network. Each rule is one sweep over the call graph (callers first for 1,
+callees first for 2), which reaches the fixed point, since there are no cycles.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from resnet_dsl.ir.expr import Expr, Literal, names, substitute
+from resnet_dsl.ir.program import (
+    Apply,
+    Arguments,
+    Call,
+    Chain,
+    Function,
+    Parameter,
+    Program,
+    Reference,
+    Statement,
+    UseSlot,
+)
+from resnet_dsl.ir.symbolic import free_names, rewritten
+
+Site: TypeAlias = Call | Reference
+Functions: TypeAlias = dict[str, Function]
+
+PLAIN: frozenset[Expr] = frozenset(
+    Literal(value) for value in (0, 1, 0.0, 1.0, False, True, "")
+)
+"""Values that a default may have: the ones that mean "nothing special" to a reader."""
+
+
+def specialise(program: Program) -> Program:
+    """The program with its functions fitted to it."""
+    order = callers_first(program)
+    functions = {name: _complete(program.functions[name], program) for name in order}
+    main = _complete(program.main, program)
+    main, functions = _fold_constants(main, functions)
+    main, functions = _settle_slots(main, functions)
+    main, functions = _drop_unused(main, functions)
+    main, functions = _choose_defaults(main, functions)
+    callees_first = {name: functions[name] for name in reversed(order)}
+    return replace(program, main=main, functions=callees_first)
+
+
+def sites(body: Iterable[Statement]) -> Iterator[Site]:
+    """Every call in a body, and every function handed to a slot."""
+    for statement in body:
+        for member in statement.members if isinstance(statement, Chain) else (statement,):
+            if isinstance(member, Call):
+                yield member
+                yield from (filled for _, filled in member.slots if filled is not None)
+
+
+def callers_first(program: Program) -> list[str]:
+    """The functions that are reachable, every one after all that call it."""
+    called: dict[str, list[str]] = {}
+    pending = [program.main]
+    while pending:
+        function = pending.pop()
+        for site in sites(function.body):
+            if site.function not in called:
+                called[site.function] = []
+                pending.append(program.functions[site.function])
+    order: list[str] = []
+    done: set[str] = set()
+    stack = [(program.main.name, _callees(program.main))]
+    while stack:
+        name, rest = stack[-1]
+        for callee in rest:
+            if callee not in done:
+                done.add(callee)
+                stack.append((callee, _callees(program.functions[callee])))
+                break
+        else:
+            stack.pop()
+            order.append(name)
+    return order[-2::-1]  # main is last, and is not among the functions
+
+
+def _callees(function: Function) -> Iterator[str]:
+    return iter(dict.fromkeys(site.function for site in sites(function.body)))
+
+
+def _map_sites(function: Function, change: Callable[[str, Arguments], Arguments]) -> Function:
+    """The function with the arguments of every call, and of every filled slot, rewritten."""
+
+    def reference(item: Reference | None) -> Reference | None:
+        return item and replace(item, arguments=change(item.function, item.arguments))
+
+    def member(item: Apply | Call) -> Apply | Call:
+        if isinstance(item, Apply):
+            return item
+        slots = tuple((slot, reference(filled)) for slot, filled in item.slots)
+        return replace(item, arguments=change(item.function, item.arguments), slots=slots)
+
+    def statement(item: Statement) -> Statement:
+        match item:
+            case Apply() | Call():
+                return member(item)
+            case Chain():
+                return replace(item, members=tuple(member(each) for each in item.members))
+            case UseSlot():
+                return item
+
+    return replace(function, body=tuple(statement(item) for item in function.body))
+
+
+def _map_ops(function: Function, change: Callable[[Expr], Expr]) -> Function:
+    """The function with every expression of its operations rewritten."""
+
+    def member(item: Apply | Call) -> Apply | Call:
+        return replace(item, op=rewritten(item.op, change)) if isinstance(item, Apply) else item
+
+    def statement(item: Statement) -> Statement:
+        match item:
+            case Apply():
+                return member(item)
+            case Chain():
+                return replace(item, members=tuple(member(each) for each in item.members))
+            case Call() | UseSlot():
+                return item
+
+    return replace(function, body=tuple(statement(item) for item in function.body))
+
+
+def _complete(function: Function, program: Program) -> Function:
+    """Calls with all arguments, in the order of the parameters."""
+
+    def fill(callee: str, arguments: Arguments) -> Arguments:
+        given = dict(arguments)
+        for parameter in program.functions[callee].parameters:
+            if parameter.name not in given and parameter.default is not None:
+                given[parameter.name] = Literal(parameter.default)
+        return tuple((item.name, given[item.name]) for item in program.functions[callee].parameters)
+
+    return _map_sites(function, fill)
+
+
+def _fold_constants(main: Function, functions: Functions) -> tuple[Function, Functions]:
+    """Rules 1: in `functions`, callers stand before what they call."""
+    seen: dict[str, dict[str, Expr | None]] = {name: {} for name in functions}
+
+    def note(function: Function) -> None:
+        for site in sites(function.body):
+            known = seen[site.function]
+            for name, value in site.arguments:
+                constant = value if isinstance(value, Literal) else None
+                if known.setdefault(name, constant) != constant:
+                    known[name] = None
+
+    note(main)
+    folded: Functions = {}
+    for name, function in functions.items():
+        bound = {key: value for key, value in seen[name].items() if value is not None}
+        folded[name] = _bind(function, bound)
+        note(folded[name])
+
+    def varying(callee: str, arguments: Arguments) -> Arguments:
+        return tuple((key, value) for key, value in arguments if seen[callee][key] is None)
+
+    return (
+        _map_sites(main, varying),
+        {name: _map_sites(function, varying) for name, function in folded.items()},
+    )
+
+
+def _bind(function: Function, bound: Mapping[str, Expr]) -> Function:
+    if not bound:
+        return function
+    kept = tuple(item for item in function.parameters if item.name not in bound)
+    types = {item.name: item.type for item in kept}
+
+    def fold(expr: Expr) -> Expr:
+        return substitute(expr, bound, types)
+
+    def fold_all(_callee: str, arguments: Arguments) -> Arguments:
+        return tuple((name, fold(value)) for name, value in arguments)
+
+    return _map_ops(_map_sites(replace(function, parameters=kept), fold_all), fold)
+
+
+def _settle_slots(main: Function, functions: Functions) -> tuple[Function, Functions]:
+    """Rule 3."""
+    filled: dict[str, Counter[str]] = {name: Counter() for name in functions}
+    calls: Counter[str] = Counter()
+    for function in (main, *functions.values()):
+        for site in sites(function.body):
+            calls[site.function] += 1
+            if isinstance(site, Call):
+                counts = filled[site.function]
+                counts.update(slot for slot, given in site.slots if given is not None)
+
+    def settle(function: Function) -> Function:
+        counts = filled[function.name]
+        slots = tuple(slot for slot in function.slots if counts[slot])
+        required = tuple(slot for slot in slots if counts[slot] == calls[function.name])
+        settled = replace(function, slots=slots, required_slots=required)
+        return settled if slots == function.slots else _without_slots(settled)
+
+    def member(item: Statement) -> Statement:
+        if isinstance(item, Call):
+            return replace(item, slots=tuple(s for s in item.slots if filled[item.function][s[0]]))
+        return item
+
+    def clean(function: Function) -> Function:
+        body = tuple(
+            replace(item, members=tuple(member(each) for each in item.members))  # type: ignore[misc]
+            if isinstance(item, Chain)
+            else member(item)
+            for item in function.body
+        )
+        return replace(function, body=body)
+
+    return clean(main), {name: clean(settle(item)) for name, item in functions.items()}
+
+
+def _without_slots(function: Function) -> Function:
+    """The body without the uses of slots that the function no longer has."""
+    renumbered = [0]
+    body: list[Statement] = []
+    for statement in function.body:
+        match statement:
+            case UseSlot(name, operand) if name not in function.slots:
+                renumbered.append(renumbered[operand])
+                continue
+            case Apply():
+                operands = tuple(renumbered[operand] for operand in statement.operands)
+                body.append(replace(statement, operands=operands))
+            case _:
+                body.append(replace(statement, operand=renumbered[statement.operand]))
+        renumbered.append(len(body))
+    return replace(function, body=tuple(body), result=renumbered[function.result])
+
+
+def _drop_unused(main: Function, functions: Functions) -> tuple[Function, Functions]:
+    """Rule 2."""
+    kept: dict[str, frozenset[str]] = {}
+
+    def used(callee: str, arguments: Arguments) -> Arguments:
+        return tuple((name, value) for name, value in arguments if name in kept[callee])
+
+    trimmed: Functions = {}
+    for name in reversed(functions):
+        function = _map_sites(functions[name], used)
+        read = _names_read(function)
+        parameters = tuple(item for item in function.parameters if item.name in read)
+        kept[name] = frozenset(item.name for item in parameters)
+        trimmed[name] = replace(function, parameters=parameters)
+    return _map_sites(main, used), {name: trimmed[name] for name in functions}
+
+
+def _names_read(function: Function) -> frozenset[str]:
+    read: set[str] = set()
+    for site in sites(function.body):
+        for _, value in site.arguments:
+            read |= names(value)
+    for statement in function.body:
+        for member in statement.members if isinstance(statement, Chain) else (statement,):
+            if isinstance(member, Apply):
+                read |= free_names(member.op)
+    return frozenset(read)
+
+
+def _choose_defaults(main: Function, functions: Functions) -> tuple[Function, Functions]:
+    """Rule 4."""
+    values: dict[str, dict[str, Counter[Expr]]] = {
+        name: {item.name: Counter() for item in function.parameters}
+        for name, function in functions.items()
+    }
+    for function in (main, *functions.values()):
+        for site in sites(function.body):
+            for name, value in site.arguments:
+                values[site.function][name][value] += 1
+
+    def choose(parameter: Parameter, counts: Counter[Expr]) -> Parameter:
+        (value, count), total = counts.most_common(1)[0], counts.total()
+        plain = isinstance(value, Literal) and value in PLAIN and 2 * count >= total
+        default = value.value if plain and isinstance(value, Literal) else None
+        return replace(parameter, default=default)
+
+    chosen: Functions = {}
+    for name, function in functions.items():
+        settled = [choose(item, values[name][item.name]) for item in function.parameters]
+        settled.sort(key=lambda item: item.default is not None)
+        chosen[name] = replace(function, parameters=tuple(settled))
+
+    def agreed(callee: str, arguments: Arguments) -> Arguments:
+        given = dict(arguments)
+        return tuple(
+            (item.name, given[item.name])
+            for item in chosen[callee].parameters
+            if item.default is None or given[item.name] != Literal(item.default)
+        )
+
+    return (
+        _map_sites(main, agreed),
+        {name: _map_sites(function, agreed) for name, function in chosen.items()},
+    )

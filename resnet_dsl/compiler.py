@@ -1,27 +1,101 @@
-"""The whole way, in order: text → spec → program → graph → targets."""
+"""The whole way, in order: text → spec → program → graph → targets.
+
+load, validate   language    text to a Spec with positions
+lower            lower       Spec to Program: functions over symbolic parameters
+inline           passes      Program to Graph: flat, concrete
+INFERENCE        passes      Graph to Graph: what inference needs
+emit             backends    Program to a torch module; Graph to an ONNX file
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
+from resnet_dsl import __version__
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.program import Program
+from resnet_dsl.ir.text import graph_text, program_text
 from resnet_dsl.language.schema import Spec
 from resnet_dsl.language.source import Source, load
 from resnet_dsl.language.validate import validate
+from resnet_dsl.lower import lower
+from resnet_dsl.passes.canonicalise import canonicalise
+from resnet_dsl.passes.dead_code import dead_code
+from resnet_dsl.passes.fold_batchnorm import fold_batchnorm
+from resnet_dsl.passes.inference import inference
+from resnet_dsl.passes.inline import inline
+from resnet_dsl.passes.manager import Pass, run
+from resnet_dsl.passes.precision import precision
+
+Stop: TypeAlias = Literal["spec", "program", "graph", "folded"]
+STOPS: tuple[str, ...] = get_args(Stop)
+Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compilation:
-    """A spec with its text and its program."""
+    """A spec on its way: its text, its program, and the graphs that are read off it."""
 
     source: Source
     spec: Spec
     program: Program
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The flat graph, as the state dict has it."""
+        return inline(self.program)
+
+    def inference_graph(
+        self,
+        *,
+        fold: bool = True,
+        number: Precision = "fp32",
+        fixed_size: bool = True,
+    ) -> Graph:
+        """The graph that inference targets take: identities gone, batch normalisation folded."""
+        return run(self.graph, _passes(fold=fold, number=number, fixed_size=fixed_size))
+
+
+def compile_spec(path: Path, overrides: Sequence[str] = ()) -> Compilation:
+    """Text to program. Raises CompileError with every finding."""
+    source = load(path, overrides, resolve=_bundled)
+    spec = validate(Spec, source.data, source)
+    return Compilation(source, spec, lower(spec, source, spec_hash(source)))
+
+
+def stop_after(stop: Stop, path: Path, overrides: Sequence[str] = ()) -> str:
+    """The text form of what stands at a named point of the way. Raises CompileError."""
+    match stop:
+        case "spec":
+            source = load(path, overrides, resolve=_bundled)
+            validate(Spec, source.data, source)
+            return json.dumps(source.data, indent=2, ensure_ascii=False) + "\n"
+        case "program":
+            return program_text(compile_spec(path, overrides).program)
+        case "graph":
+            return graph_text(compile_spec(path, overrides).graph)
+        case "folded":
+            return graph_text(compile_spec(path, overrides).inference_graph())
+
+
+def torch_source(compilation: Compilation) -> str:
+    """Program to the torch target's one source file."""
+    from resnet_dsl.analysis.macs import total_macs
+    from resnet_dsl.analysis.parameters import total_parameters
+    from resnet_dsl.backends.torch.emit import Facts, emit
+
+    graph = compilation.graph
+    return emit(
+        compilation.program,
+        Facts(parameters=total_parameters(graph), macs=total_macs(graph), version=__version__),
+    )
 
 
 def spec_hash(source: Source) -> str:
@@ -30,17 +104,26 @@ def spec_hash(source: Source) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def front(path: Path, overrides: Sequence[str] = ()) -> Compilation:
-    """Text to program. Raises CompileError."""
-    from resnet_dsl.lower import lower
+def _passes(*, fold: bool, number: Precision, fixed_size: bool) -> list[Pass]:
+    canonical: Callable[[Graph], Graph] = (
+        canonicalise if fixed_size else lambda graph: canonicalise(graph, fixed_size=False)
+    )
+    passes = [Pass("inference", inference), Pass("canonicalise", canonical)]
+    if fold:
+        passes.append(Pass("fold_batchnorm", fold_batchnorm))
+    passes.append(Pass("dead_code", dead_code))
+    match number:
+        case "fp32":
+            pass
+        case "fp16":
+            passes.append(Pass("precision", lambda graph: precision(graph, "float16")))
+        case "bf16":
+            passes.append(Pass("precision", lambda graph: precision(graph, "bfloat16")))
+    return passes
 
-    source = load(path, overrides)
-    spec = validate(Spec, source.data, source)
-    return Compilation(source, spec, lower(spec, source, spec_hash(source)))
 
+def _bundled(name: str, _including: Path) -> Path:
+    """A name in `extends` that is no file: a spec that comes with the package."""
+    from resnet_dsl.catalogue import bundled
 
-def flat(program: Program) -> Graph:
-    """Program to graph."""
-    from resnet_dsl.passes.inline import inline
-
-    return inline(program)
+    return bundled()[name]

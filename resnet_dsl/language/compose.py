@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import yaml
 
-from resnet_dsl.errors import CompileError, Diagnostic, Position, Related, suggest
+from resnet_dsl.errors import CompileError, Position, Related, suggest
 from resnet_dsl.language.findings import Findings, TooMuchError
 from resnet_dsl.language.nodes import ListNode, MapNode, Node, ScalarNode
 from resnet_dsl.language.scalars import Scalar, resolve
@@ -92,10 +92,8 @@ class _Composer(Findings):
         except yaml.YAMLError as error:
             self.found.append(explain(error, self.file, self.lines))
         except (ValueError, OverflowError) as error:
-            # PyYAML without libyaml, at an escape such as "\\UFFFFFFFF".
-            self.found.append(
-                Diagnostic("RD006", f"this is not YAML: {error}", Position(self.file, 1, 1))
-            )
+            # PyYAML without libyaml, at an escape such as "\UFFFFFFFF".
+            self.refuse("RD006", "this is not YAML", Position(self.file, 1, 1), why=str(error))
         except TooMuchError:
             pass  # reported already
         if self.found:

@@ -22,7 +22,9 @@ Scalar: TypeAlias = int | float | bool | str
 class Model(BaseModel):
     """Every section of the language: frozen, nothing coerced, nothing unknown let through."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
+    )
 
 
 def _expression(value: object) -> object:
@@ -123,4 +125,3 @@ class CallForm(Model):
         if isinstance(value, str | Mapping):
             return _as_call(value)
         raise PydanticCustomError("call", "expected a name, or a name with its parameters", {})
-

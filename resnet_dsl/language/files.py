@@ -6,7 +6,7 @@ import codecs
 import os
 from pathlib import Path
 
-from resnet_dsl.errors import CompileError, Diagnostic, Position, suggest
+from resnet_dsl.errors import CompileError, Diagnostic, Position, closest
 
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -64,16 +64,22 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def missing(path: Path, code: str = "RD001") -> CompileError:
-    """The error for a file that is not there, with the nearest name in its folder."""
-    folder = path.parent
+def missing(path: Path, code: str = "RD001", written: str | None = None) -> CompileError:
+    """The error for a file that is not there, with the nearest name in its folder.
+
+    `written` is how the file was named, where that is not `path`: the suggestion is to be written in its place.
+    """
+    folder, message = path.parent, f"there is no file `{path}`"
     if not folder.is_dir():
-        return _refusal(code, f"there is no file `{path}`", why=f"there is no folder `{folder}`")
-    return _refusal(
-        code,
-        f"there is no file `{path}`",
-        hint=suggest(path.name, _names(folder)) or _listing(folder),
+        return _refusal(code, message, why=f"there is no folder `{folder}`")
+    stems = {name.rsplit(".", 1)[0]: name for name in _names(folder)}
+    near = closest(path.name.removesuffix(".yaml"), stems)
+    hint = (
+        f"did you mean `{Path(written or path).parent / stems[near]}`?"
+        if near
+        else _listing(folder)
     )
+    return _refusal(code, message, hint=hint)
 
 
 def _names(folder: Path) -> list[str]:

@@ -105,9 +105,7 @@ class Definitions:
         """Every name of that kind that a call here may use."""
         return sorted({own for own_kind, own in self._own if own_kind == kind} | set(names(kind)))
 
-    def need(
-        self, kind: Kind, name: str, source: Source, path: SourcePath
-    ) -> Located[Definition]:
+    def need(self, kind: Kind, name: str, source: Source, path: SourcePath) -> Located[Definition]:
         """`find`, or a CompileError that points to the call and suggests a name."""
         found = self.find(kind, name)
         if found is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from resnet_dsl.errors import CompileError, Diagnostic, Position, Related, suggest
+from resnet_dsl.errors import CompileError, Diagnostic, Position, Related, closest
 from resnet_dsl.language.files import missing, read_text
 from resnet_dsl.language.nodes import ListNode, MapNode, Node, ScalarNode
 from resnet_dsl.language.source import parse_mapping
@@ -93,7 +93,7 @@ class Loader:
             names = " → ".join(f"`{path}`" for path in cycle)
             raise self.refusal(
                 "RD022", f"`{reference.name}` leads back to itself", reference.position,
-                why=f"the cycle is {names}", hint=f"remove one `{reference.verb}` of them",
+                why=f"the cycle is {names}", hint=f"remove one of these `{reference.verb}`",
             )  # fmt: skip
         if len(chain) >= MAX_CHAIN:
             raise self.refusal(
@@ -153,17 +153,18 @@ class Loader:
             except (LookupError, FileNotFoundError):
                 path = beside
         if not os.path.exists(path):
-            raise self.placed(missing(_tidy(path), "RD021"), position)
+            raise self.placed(missing(_tidy(path), "RD021", name), position)
         return _Reference(name, position, verb, _tidy(path))
 
     def only_definitions(self, root: MapNode) -> None:
         errors: list[Diagnostic] = []
         for name, (position, node) in root.entries.items():
             if name not in (*DEFINITIONS, "include"):
+                near = closest(name, DEFINITIONS, likeness=0.8)
                 errors += self.refusal(
                     "RD024", f"`{name}` may not stand in an included file", position,
                     why="an included file holds definitions: " + ", ".join(f"`{key}`" for key in DEFINITIONS),
-                    hint=suggest(name, DEFINITIONS) or "write `extends` to build on a whole spec",
+                    hint=f"did you mean `{near}`?" if near else "write `extends` to build on a whole spec",
                 ).diagnostics  # fmt: skip
             elif name != "include" and not isinstance(node, MapNode):
                 errors += self.refusal(
@@ -236,9 +237,9 @@ def merge(base: MapNode, over: MapNode) -> MapNode:
 
 
 def _tidy(path: Path) -> Path:
-    """The path without `a/..`, where that is still the same file."""
+    """The path without `a/..`, where that is still the same place (a link to a folder can make it another)."""
     short = Path(os.path.normpath(path))
     try:
-        return short if short.samefile(path) else path
+        return short if short.parent.samefile(path.parent) else path
     except OSError:
         return path

@@ -130,9 +130,10 @@ def _put(node: Node | None, override: _Override, depth: int, lines: Sequence[str
             items[int(name)] = _put(items[int(name)], override, depth + 1, lines)
             return replace(node, items=tuple(items))
         case ScalarNode() if node.value is not None:
-            shown = repr(node.value) if isinstance(node.value, str) else str(node.value).lower()
+            shown = node.value if isinstance(node.value, str) else str(node.value).lower()
+            shown = f"{shown[:40]}…" if len(shown) > 40 else shown
             raise refusal(
-                f"`{above}` is the single value {shown}, so it has no `{name}`",
+                f"`{above}` is the single value `{shown}`, so it has no `{name}`",
                 f"replace it as a whole: `{above}={{{name}: …}}`",
             )
         case _:

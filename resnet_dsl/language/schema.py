@@ -117,7 +117,9 @@ class DropPath(Model):
     schedule: Literal["linear", "constant"] = "linear"
 
 
-_STAGE_KEYS = frozenset({"block", "depth", "width", "stride", "dilation", "shortcut", "skip", "name"})
+_STAGE_KEYS = frozenset(
+    {"block", "depth", "width", "stride", "dilation", "shortcut", "skip", "name"}
+)
 
 
 def _pattern(value: object) -> object:

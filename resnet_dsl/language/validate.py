@@ -40,8 +40,7 @@ def validate(model: type[M], data: object, source: Source, path: Path = ()) -> M
         return model.model_validate(data)
     except ValidationError as error:
         found = [
-            _diagnostic(model, dict(item), source, path)
-            for item in error.errors(include_url=False)
+            _diagnostic(model, dict(item), source, path) for item in error.errors(include_url=False)
         ]
         raise CompileError(_distinct(found)) from None
 
@@ -59,7 +58,9 @@ def _real_path(source: Source, base: Path, loc: tuple[int | str, ...]) -> tuple[
     path = base
     whole = True
     for step in loc:
-        if (isinstance(here, Mapping) and step in here) or (isinstance(here, list) and isinstance(step, int) and step < len(here)):
+        if (isinstance(here, Mapping) and step in here) or (
+            isinstance(here, list) and isinstance(step, int) and step < len(here)
+        ):
             here, path, whole = here[step], (*path, step), True
         else:
             whole = False

@@ -99,18 +99,22 @@ def explain(error: yaml.YAMLError, file: str, lines: Sequence[str]) -> Diagnosti
     message, hint = rule.message.replace("{character}", character), rule.hint
     if character == "\t":
         message, hint = _RULES[0].message, _RULES[0].hint
+    code = rule.code
     if not message:
-        message, hint = _out_of_place(line, position.column)
+        code, message, hint = _out_of_place(line, position.column)
     related: tuple[Related, ...] = ()
     if "flow" in context and opening is not None and opening != position:
         related = (Related(opening, lines[opening.line - 1], "opened here"),)
-    return Diagnostic(rule.code, message, position, line, hint=hint, related=related)
+    return Diagnostic(code, message, position, line, hint=hint, related=related)
 
 
-def _out_of_place(line: str, column: int) -> tuple[str, str]:
+def _out_of_place(line: str, column: int) -> tuple[str, str, str]:
     if line[: column - 1].strip():
-        return "the value before this is complete; nothing may follow it", _QUOTE
+        return "RD006", "the value before this is complete; nothing may follow it", _QUOTE
+    if line[column - 1 : column] == ":":
+        return "RD010", "there is no key before this `:`", "write `key: value`"
     return (
+        "RD006",
         "this line is indented like none of the lines it could belong to",
         "check the indentation",
     )

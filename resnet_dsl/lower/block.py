@@ -106,7 +106,9 @@ class BlockLowering(BodyLowering):
         arguments, slots, channels = self.call_arguments(lowered, given)
         frame.require_chain((value,), place)
         call = Call(
-            frame.fresh(located.emitted_name, name, place, lowered.members if frame.numbered else 1),
+            frame.fresh(
+                located.emitted_name, name, place, lowered.members if frame.numbered else 1
+            ),
             lowered.function,
             arguments,
             value,
@@ -219,9 +221,7 @@ class BlockLowering(BodyLowering):
             value = self.body(frame, definition.residual, scope, value, here.at("residual"))
             if top and self.spec.init.zero_last_norm:
                 zero_last_norm(frame, start)
-            join, gate = self._join(
-                definition, around_def, shortcut, scope, here, shortcut_place
-            )
+            join, gate = self._join(definition, around_def, shortcut, scope, here, shortcut_place)
             if top and self.spec.drop_path is not None and join != "none":
                 value = self._drop_path(frame, scope, value, here)
             self._declared_out(frame, definition, value, out, here)
@@ -368,14 +368,10 @@ class BlockLowering(BodyLowering):
             "stride": stride,
         }
         env = {key: evaluate(tree, scope.env) for key, tree in given.items()}
-        reference, shape = self._shortcut(
-            located, form, Scope(env), frame.shapes[value], place
-        )
+        reference, shape = self._shortcut(located, form, Scope(env), frame.shapes[value], place)
         if reference is None:
             return value
-        arguments = tuple(
-            (key, substitute(tree, given)) for key, tree in reference.arguments
-        )
+        arguments = tuple((key, substitute(tree, given)) for key, tree in reference.arguments)
         frame.require_chain((value,), place)
         call = Call(
             frame.fresh(SLOT, name, place),
@@ -429,4 +425,3 @@ def _integer(raw: object, scope: Scope, place: Place) -> tuple[Expr, int]:
     value = checked(tree, str(place.path[-1]), declared, scope, place)
     assert isinstance(value, int)
     return tree, value
-

@@ -118,9 +118,7 @@ class BodyLowering(ABC):
             around = self.inline_shortcut(
                 frame, item.shortcut, scope, value, frame.channels[inside], place.at("shortcut")
             )
-        gate = (
-            None if item.gate is None else GateBody(item.gate, scope, place.at("gate"))
-        )
+        gate = None if item.gate is None else GateBody(item.gate, scope, place.at("gate"))
         joined = self.join(frame, join, inside, around, value, gate, scope, place)
         return self.body(frame, item.after, scope, joined, place.at("after"))
 

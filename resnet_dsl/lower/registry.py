@@ -88,7 +88,9 @@ class Registry:
         self._by_structure[structure] = name
         return function
 
-    def settled(self, main: tuple[Statement, ...]) -> tuple[dict[str, Function], tuple[Statement, ...]]:
+    def settled(
+        self, main: tuple[Statement, ...]
+    ) -> tuple[dict[str, Function], tuple[Statement, ...]]:
         """The functions under their final names, and main with its calls renamed."""
         final: dict[str, str] = {}
         taken: set[str] = set()
@@ -96,9 +98,7 @@ class Registry:
             for name, conditions in variants:
                 final[name] = _distinct(base, conditions if len(variants) > 1 else (), taken)
         functions = {
-            final[name]: replace(
-                function, name=final[name], body=_renamed(function.body, final)
-            )
+            final[name]: replace(function, name=final[name], body=_renamed(function.body, final))
             for name, function in self.functions.items()
         }
         return functions, _renamed(main, final)

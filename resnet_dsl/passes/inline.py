@@ -159,15 +159,11 @@ class _Inliner:
             self._trunk_ends = ends
         return value
 
-    def _call(
-        self, call: Call, value: int, path: str, env: Env, group: str, first: int
-    ) -> int:
+    def _call(self, call: Call, value: int, path: str, env: Env, group: str, first: int) -> int:
         function = self.program.functions[call.function]
         slots = {name: self._fill(filled, env) for name, filled in call.slots}
         inner = _evaluated(call.arguments, env)
-        return self._body(
-            function, value, path, inner, slots, call.group or group, path, first
-        )
+        return self._body(function, value, path, inner, slots, call.group or group, path, first)
 
     def _fill(self, reference: Reference | None, env: Env) -> _Filled | None:
         if reference is None:

@@ -1,0 +1,300 @@
+"""The command line: one thin function a command. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from resnet_dsl.commands.output import Outcome
+
+app = typer.Typer(
+    name="resnet-dsl",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Target(StrEnum):
+    """What `build` can make."""
+
+    torch = "torch"
+    onnx = "onnx"
+    train = "train"
+
+
+class CompileTarget(StrEnum):
+    """What `compile` can make."""
+
+    tensorrt = "tensorrt"
+
+
+class Number(StrEnum):
+    """The numbers that a graph computes with."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class Stop(StrEnum):
+    """Where `build` can stop and print the text form of what it has."""
+
+    spec = "spec"
+    program = "program"
+    graph = "graph"
+    folded = "folded"
+
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A YAML file, or the name of a bundled spec.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a value, as in --set stages.0.depth=5."
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to [generated/NAME].")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the weights.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Weights: safetensors or a torch checkpoint."),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from resnet_dsl import __version__
+
+        print(f"resnet-dsl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Compile declarative specs of residual networks to PyTorch, ONNX and TensorRT."""
+
+
+def _run(action: Callable[[], Outcome], as_json: bool) -> None:
+    from resnet_dsl.commands.output import guarded
+
+    status = guarded(action, as_data=as_json)
+    if status:
+        raise typer.Exit(status)
+
+
+@app.command()
+def build(
+    spec: SpecArgument,
+    target: Annotated[
+        list[Target] | None,
+        typer.Option("--target", "-t", help="What to make; may be given several times [torch]."),
+    ] = None,
+    out: Out = None,
+    override: Overrides = None,
+    seed: Seed = 0,
+    weights: Weights = None,
+    write_weights: Annotated[
+        bool, typer.Option("--write-weights", help="Write the weights beside, as safetensors.")
+    ] = False,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="onnx: fold batch normalisation.")
+    ] = True,
+    opset: Annotated[
+        int | None, typer.Option("--opset", metavar="N", help="onnx: the opset [18].")
+    ] = None,
+    dynamic_size: Annotated[
+        bool, typer.Option("--dynamic-size", help="onnx: symbolic height and width too.")
+    ] = False,
+    external_data: Annotated[
+        bool, typer.Option("--external-data", help="onnx: weights in a file of their own.")
+    ] = False,
+    output: Annotated[
+        list[str] | None,
+        typer.Option("--output", metavar="STAGE", help="onnx: a stage's end as an output too."),
+    ] = None,
+    precision: Annotated[
+        Number, typer.Option("--precision", help="onnx: what the graph computes with.")
+    ] = Number.fp32,
+    stop_after: Annotated[
+        Stop | None,
+        typer.Option("--stop-after", help="Print the text form of this stage and write nothing."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compile a spec to torch source, an ONNX graph, or a training script."""
+
+    def action() -> Outcome:
+        from resnet_dsl.commands.build import BuildOptions, build
+        from resnet_dsl.commands.output import Outcome
+
+        if stop_after is not None:
+            from resnet_dsl.catalogue import find_spec
+            from resnet_dsl.compiler import stop_after as text_of
+
+            text = text_of(stop_after.value, find_spec(spec), override or ())
+            return Outcome([text.rstrip("\n")], {stop_after.value: text})
+        options = BuildOptions(
+            targets=tuple(dict.fromkeys(item.value for item in target or [Target.torch])),
+            out=out,
+            overrides=tuple(override or ()),
+            seed=seed,
+            weights=weights,
+            write_weights=write_weights,
+            fold=fold,
+            opset=opset,
+            dynamic_size=dynamic_size,
+            external_data=external_data,
+            outputs=tuple(output or ()),
+            precision=precision.value,
+        )
+        return build(spec, options)
+
+    _run(action, as_json)
+
+
+@app.command()
+def check(
+    specs: Annotated[
+        list[str],
+        typer.Argument(metavar="SPEC...", help="YAML files, or names of bundled specs."),
+    ],
+    override: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check specs, and say what they describe; nothing is written."""
+
+    def action() -> Outcome:
+        from resnet_dsl.commands.checking import check
+
+        return check(specs, override or ())
+
+    _run(action, as_json)
+
+
+@app.command()
+def describe(spec: SpecArgument, override: Overrides = None, as_json: AsJson = False) -> None:
+    """A table of a spec: shapes, parameters, multiply-adds, memory, receptive fields."""
+
+    def action() -> Outcome:
+        from resnet_dsl.commands.checking import describe
+
+        return describe(spec, override or (), as_data=as_json)
+
+    _run(action, as_json)
+
+
+@app.command("list")
+def listing(as_json: AsJson = False) -> None:
+    """The bundled specs, and the library's blocks, shortcuts, stems, heads and recipes."""
+
+    def action() -> Outcome:
+        from resnet_dsl.commands.checking import listing
+
+        return listing()
+
+    _run(action, as_json)
+
+
+@app.command()
+def train(
+    spec: Annotated[
+        str,
+        typer.Argument(metavar="[SPEC]", help="A YAML file, or the name of a bundled spec."),
+    ] = "digits",
+    out: Out = None,
+    override: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last checkpoint.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu or cuda [cuda where there is one].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Emit the training script of a spec and run it."""
+
+    def action() -> Outcome:
+        from resnet_dsl.commands.training import train
+
+        return train(spec, out, tuple(override or ()), resume=resume, device=device, quiet=as_json)
+
+    _run(action, as_json)
+
+
+@app.command("compile")
+def compile_(
+    spec: SpecArgument,
+    target: Annotated[
+        CompileTarget, typer.Option("--target", "-t", help="What to compile to.")
+    ] = CompileTarget.tensorrt,
+    out: Out = None,
+    override: Overrides = None,
+    seed: Seed = 0,
+    weights: Weights = None,
+    precision: Annotated[
+        Number, typer.Option("--precision", help="What the engine computes with.")
+    ] = Number.fp16,
+    gpus: Annotated[
+        str | None,
+        typer.Option("--gpus", help="Products or capabilities: rtx4090,sm120 [sm86,sm89,sm120]."),
+    ] = None,
+    batch: Annotated[
+        str,
+        typer.Option("--batch", metavar="MIN/OPT/MAX", help="Batch sizes; one number fixes it."),
+    ] = "1/8/64",
+    as_json: AsJson = False,
+) -> None:
+    """Compile a spec to a TensorRT engine; TensorRT for RTX needs no GPU for it."""
+
+    def action() -> Outcome:
+        from resnet_dsl.commands.engine import EngineRequest, compile_engine
+
+        del target  # one target so far
+        request = EngineRequest(
+            spec, out, tuple(override or ()), seed, weights, precision.value, gpus, batch
+        )
+        return compile_engine(request, quiet=as_json)
+
+    _run(action, as_json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to.")] = Path(
+        "generated"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """The main job end to end: build, train on digits, ONNX, engine, and a summary."""
+
+    def action() -> Outcome:
+        from resnet_dsl.commands.demo import demo
+
+        return demo(out, quiet=as_json)
+
+    _run(action, as_json)
+
+
+def main() -> None:
+    """The entry point of the `resnet-dsl` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""`resnet-dsl build`: a spec to its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_dsl.artifacts import Artifacts, output_folder
+from resnet_dsl.catalogue import find_spec
+from resnet_dsl.commands.output import Outcome, shell_path, size
+from resnet_dsl.compiler import Compilation, Precision, compile_spec, torch_source
+
+if TYPE_CHECKING:
+    from resnet_dsl.backends.onnx.writer import OnnxReport
+    from resnet_dsl.weights.store import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """What to build, and how. `seed` draws the weights where no file of weights is given."""
+
+    targets: tuple[str, ...]
+    out: Path | None = None
+    overrides: tuple[str, ...] = ()
+    seed: int = 0
+    weights: Path | None = None
+    write_weights: bool = False
+    fold: bool = True
+    opset: int | None = None
+    dynamic_size: bool = False
+    external_data: bool = False
+    outputs: tuple[str, ...] = ()
+    precision: Precision = "fp32"
+
+
+def build(spec: str, options: BuildOptions) -> Outcome:
+    """Build every target of a spec; their files appear together. Raises CompileError."""
+    compilation = compile_spec(find_spec(spec), options.overrides)
+    name = compilation.spec.name
+    folder = output_folder(options.out, name)
+    outcome = Outcome()
+    with Artifacts(folder) as artifacts:
+        if options.write_weights or "onnx" in options.targets or options.weights is not None:
+            weights, notes = weights_of(compilation, options.weights, options.seed)
+            outcome.lines += [f"weights   {note}" for note in notes]
+        if "torch" in options.targets or "train" in options.targets:
+            artifacts.text(f"{name}.py", torch_source(compilation))
+        if "train" in options.targets:
+            _train(artifacts, compilation)
+        if options.write_weights or (options.weights is not None and options.targets == ("torch",)):
+            _weights(artifacts, compilation, weights, options)
+        if "onnx" in options.targets:
+            report = write_onnx(artifacts, compilation, weights, options)
+            outcome.lines.append(
+                f"onnx      {report.nodes} nodes, opset {report.opset}, "
+                f"{size(report.weight_bytes)} of weights"
+            )
+            outcome.data["onnx"] = {
+                "nodes": report.nodes,
+                "opset": report.opset,
+                "weight_bytes": report.weight_bytes,
+                "weights_sha256": report.weights_digest,
+            }
+    outcome.written += artifacts.records
+    outcome.data |= {"name": name, "spec_sha256": compilation.program.spec_hash}
+    outcome.next += _next(spec, name, folder, options)
+    return outcome
+
+
+def weights_of(
+    compilation: Compilation, path: Path | None, seed: int
+) -> tuple[Weights, Sequence[str]]:
+    """The numbers of a network: a file's, or a seed's; and what to say of them."""
+    from resnet_dsl.weights.state import from_file
+    from resnet_dsl.weights.store import SeededWeights
+
+    if path is None:
+        return SeededWeights(seed), []
+    return from_file(path, compilation.graph)
+
+
+def write_onnx(
+    artifacts: Artifacts, compilation: Compilation, weights: Weights, options: BuildOptions
+) -> OnnxReport:
+    """Write `<name>.onnx`, and its data file where one is asked for or needed."""
+    from resnet_dsl.backends.onnx.options import OnnxOptions, needs_external_data
+    from resnet_dsl.backends.onnx.writer import write_model
+
+    graph = compilation.inference_graph(
+        fold=options.fold, number=options.precision, fixed_size=not options.dynamic_size
+    )
+    choices = OnnxOptions(
+        options.opset, options.dynamic_size, options.outputs, options.external_data
+    )
+    suffix = "" if options.precision == "fp32" else f".{options.precision}"
+    model = f"{compilation.spec.name}{suffix}.onnx"
+    with ExitStack() as stack:
+        stream = stack.enter_context(artifacts.binary(model))
+        if not needs_external_data(graph, choices):
+            return write_model(graph, weights, stream, choices)
+        data = stack.enter_context(artifacts.binary(f"{model}.data"))
+        return write_model(graph, weights, stream, choices, data=data, location=f"{model}.data")
+
+
+def _weights(
+    artifacts: Artifacts, compilation: Compilation, weights: Weights, options: BuildOptions
+) -> None:
+    from resnet_dsl.weights.save import save_safetensors
+    from resnet_dsl.weights.state import entries
+
+    origin = f"seed {options.seed}" if options.weights is None else options.weights.name
+    metadata = {"format": "pt", "spec_sha256": compilation.program.spec_hash, "from": origin}
+    with artifacts.binary(f"{compilation.spec.name}.safetensors") as stream:
+        save_safetensors(stream, entries(compilation.graph, weights), metadata)
+
+
+def _train(artifacts: Artifacts, compilation: Compilation) -> None:
+    from resnet_dsl.backends.trainer.emit import emit
+    from resnet_dsl.commands.training import settings_of
+
+    artifacts.text("train.py", emit(settings_of(compilation)))
+
+
+def _next(spec: str, name: str, folder: Path, options: BuildOptions) -> list[str]:
+    here = shell_path(folder)
+    if "train" in options.targets:
+        return [f"python {here}/train.py"]
+    if "onnx" in options.targets:
+        return [f"resnet-dsl compile {spec} --target tensorrt"]
+    if "torch" in options.targets:
+        return [f"resnet-dsl build {spec} --target onnx"]
+    return []

@@ -1,0 +1,57 @@
+"""`resnet-dsl check`, `describe` and `list`: what a spec says, without writing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resnet_dsl.analysis.summary import describe as summarise
+from resnet_dsl.catalogue import bundled, find_spec
+from resnet_dsl.commands.output import Outcome
+from resnet_dsl.compiler import compile_spec
+from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.language import library
+
+
+def check(specs: Sequence[str], overrides: Sequence[str]) -> Outcome:
+    """Compile specs up to their graphs; raises CompileError with the findings of all of them."""
+    outcome = Outcome()
+    found: list[Diagnostic] = []
+    checked: list[dict[str, object]] = []
+    for spec in specs:
+        try:
+            compilation = compile_spec(find_spec(spec), overrides)
+            summary = summarise(compilation.graph)
+        except CompileError as error:
+            found += error.diagnostics
+            continue
+        totals = summary.as_dict()
+        checked.append({"spec": spec, "name": compilation.spec.name, "summary": totals})
+        outcome.lines.append(
+            f"ok  {compilation.spec.name}: {summary.total.layers} layers, "
+            f"{summary.total.parameters:,} parameters, {summary.total.macs:,} multiply-adds"
+        )
+    if found:
+        raise CompileError(found)
+    outcome.data["checked"] = checked
+    return outcome
+
+
+def describe(spec: str, overrides: Sequence[str], *, as_data: bool) -> Outcome:
+    """The table of a spec, a row a stage. Raises CompileError."""
+    compilation = compile_spec(find_spec(spec), overrides)
+    summary = summarise(compilation.graph)
+    if not as_data:
+        from rich.console import Console
+
+        from resnet_dsl.report import table
+
+        Console().print(table(summary))
+    return Outcome(data={"name": compilation.spec.name, **summary.as_dict()})
+
+
+def listing() -> Outcome:
+    """The bundled specs and the library."""
+    kinds = {f"{kind}s": library.names(kind) for kind in ("block", "shortcut", "stem", "head")}
+    groups = {"specs": list(bundled()), **kinds, "recipes": library.names("recipe")}
+    lines = [f"{kind:<10} {'  '.join(names)}" for kind, names in groups.items()]
+    return Outcome(lines, {**groups})

@@ -44,20 +44,6 @@ CODES: dict[str, str] = {
     "RD030": "an override is malformed",
     "RD031": "an override names a place that does not exist",
     # RD1xx: the schema
-    # RD2xx: names and the library
-    # RD3xx: expressions
-    # RD4xx: shapes
-    # RD5xx: weights
-    "RD501": "the weights file cannot be read",
-    "RD502": "this is not a file of weights",
-    "RD503": "the weights file is damaged",
-    "RD504": "the checkpoint holds more than weights, and is not opened",
-    "RD505": "torch is needed to read this file",
-    "RD506": "no weights are found in the file",
-    "RD507": "the weights do not fit the network",
-    "RD508": "a tensor is of a type that the compiler does not take",
-    # RD6xx: targets and the environment
-    # RD1xx: the schema
     "RD101": "an unknown key",
     "RD102": "something is missing",
     "RD103": "a value that is none of the choices",
@@ -85,6 +71,18 @@ CODES: dict[str, str] = {
     "RD403": "a block without operations",
     "RD404": "two paths where there is one",
     "RD405": "an output that is not what was declared",
+    # RD5xx: weights
+    "RD501": "the weights file cannot be read",
+    "RD502": "this is not a file of weights",
+    "RD503": "the weights file is damaged",
+    "RD504": "the checkpoint holds more than weights, and is not opened",
+    "RD505": "torch is needed to read this file",
+    "RD506": "no weights are found in the file",
+    "RD507": "the weights do not fit the network",
+    "RD508": "a tensor is of a type that the compiler does not take",
+    "RD511": "a weight is beyond float16",
+    "RD512": "statistics that cannot be folded",
+    # RD6xx: targets and the environment
     "RD601": "a name cannot be the name of an output",
     "RD602": "the output folder cannot be written",
     "RD603": "the disk is full",
@@ -101,6 +99,9 @@ CODES: dict[str, str] = {
     "RD630": "the engine builder took too long",
     "RD631": "a file is not a whole engine",
     "RD632": "the engine cannot be written",
+    "RD640": "an ONNX opset that cannot be written",
+    "RD641": "a network whose image size must be known",
+    "RD642": "an output that is no stage",
     # RD7xx: the command line
 }
 """Every code and its short title, by family; a module that raises a new code adds it here."""

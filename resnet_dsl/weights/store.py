@@ -91,8 +91,8 @@ def weights_digest(entries: Iterable[tuple[str, NDArray[Any]]]) -> str:
 def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
     """The numbers of a constant, in its element type; bfloat16 as its bits, in uint16.
 
-    Folding is done in float64 and rounded once. Raises CompileError: RD507 where the weights lack a tensor, RD509 where
-    float16 cannot hold a number, RD510 where statistics cannot be folded.
+    Folding is done in float64 and rounded once. Raises CompileError: RD507 where the weights lack a tensor, RD511 where
+    float16 cannot hold a number, RD512 where statistics cannot be folded.
     """
     source = constant.source
     match source:
@@ -129,7 +129,7 @@ def _scale(norm: Norm, size: Shape, weights: Weights) -> NDArray[np.float64]:
     if not (variance > 0).all():
         raise CompileError(
             Diagnostic(
-                "RD510",
+                "RD512",
                 f"`{norm.variance.key}` holds a variance that is negative or not a number",
                 why="a batch normalisation is folded by dividing by the square root of its variance",
                 hint="the checkpoint is damaged, or its training diverged: take an earlier one",
@@ -156,7 +156,7 @@ def _rounded(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
                 largest = float(np.abs(tensor).max())
                 raise CompileError(
                     Diagnostic(
-                        "RD509",
+                        "RD511",
                         f"`{constant.name}` holds {largest:.6g}, and float16 ends at 65504",
                         why="every weight of an fp16 network is rounded to float16",
                         hint="bf16 has the range of float32",

@@ -58,13 +58,13 @@ HEADINGS = ("what", "ours", "peer", "peer / ours", "target", "")
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    peer = "–" if row.peer is None else f"{_number(row.peer)} {row.unit}"
+    peer = "–" if row.peer is None else _figure(row.peer, row.unit)
     if row.peer_name:
         peer += f" ({row.peer_name})"
     ratio = "–" if row.ratio is None else f"{_number(row.ratio)}×"
     target = "–" if row.target is None else str(row.target)
     verdict = {True: "met", False: "missed", None: ""}[row.passed]
-    return row.what, f"{_number(row.ours)} {row.unit}", peer, ratio, target, verdict
+    return row.what, _figure(row.ours, row.unit), peer, ratio, target, verdict
 
 
 def table(rows: Iterable[Row]) -> Table:
@@ -108,6 +108,10 @@ def to_markdown(rows: Sequence[Row], machine: dict[str, str], notes: str) -> str
     lines += [f"| {' | '.join(HEADINGS).rstrip()} |", f"| {' | '.join(right_aligned)} |"]
     lines += [f"| {' | '.join(cells(row)).rstrip()} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{_number(value)} {unit}".rstrip()
 
 
 def _number(value: float) -> str:

@@ -100,14 +100,17 @@ def main(arguments: list[str] | None = None) -> int:
         options.json.write_text(to_json(rows, machine(), failures), encoding="utf-8")
     if options.markdown and not failures:
         options.markdown.write_text(to_markdown(rows, machine(), NOTES), encoding="utf-8")
-    from rich.console import (
-        Console,
-    )  # after the measuring: children start as copies of this process
+
+    # Imported only now: a child starts as a copy of this process, and that copy is counted as its memory.
+    from rich.console import Console
+    from rich.markup import escape
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table(rows))
     for name, why in failures.items():
-        console.print(f"[bold red]{name} failed[/]: {why.splitlines()[0]} …", highlight=False)
+        lines = why.splitlines()
+        text = escape("\n  ".join([lines[0], *lines[-3:]] if len(lines) > 3 else lines))
+        console.print(f"[bold red]{name} failed[/]: {text}")
     return 1 if failures else 0
 
 

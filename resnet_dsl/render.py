@@ -1,8 +1,9 @@
 """Drawing a diagnostic as text, in the manner of rustc.
 
 Source text and messages come from whoever wrote the spec, so nothing that steers a terminal leaves here: control
-and direction characters are printed as escapes. Columns are cells of a terminal: a tab fills up to the next multiple
-of 4, a wide character takes two cells, a combining mark none. A long line is cut to a window around the caret.
+and direction characters, and what looks like a space and is none, are printed as escapes. Columns are cells of a
+terminal: a tab fills up to the next multiple of 4, a wide character takes two cells, a combining mark none. A long
+line is cut to a window around the caret.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ TAB = 4
 WINDOW = 100
 """How many characters of a source line are shown at most."""
 
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _RESET = "\x1b[0m"
 _STYLES = {
     "error": "\x1b[1;31m",
@@ -112,13 +112,13 @@ def window(text: str, column: int, width: int) -> tuple[str, int, int]:
 
 def safe(text: str) -> str:
     """Text that a terminal shows and does not obey."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(map(_safe_character, text))
 
 
 def _safe_character(character: str) -> str:
-    if unicodedata.category(character) not in _UNSAFE:
+    if character.isprintable():
         return character
     number = ord(character)
     if number <= 0xFF:

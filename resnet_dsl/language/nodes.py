@@ -14,10 +14,6 @@ from resnet_dsl.errors import CompileError, Diagnostic, Position
 from resnet_dsl.language.scalars import Scalar
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
-# Control characters, lone surrogates, and the line breaks that only YAML 1.1 knows.
-_REFUSED = re.compile(
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +50,30 @@ def split_lines(text: str) -> tuple[str, ...]:
 
 def check_characters(text: str, file: str, lines: Sequence[str]) -> None:
     """Refuse text with control characters. Raises CompileError."""
-    found = _REFUSED.search(text)
-    if found is None:
+    refused = [character for character in set(text) if _is_refused(character)]
+    if not refused:
         return
-    before = split_lines(text[: found.start()])
+    start = min(map(text.index, refused))
+    before = split_lines(text[:start])
     line, column = len(before), len(before[-1]) + 1
     raise CompileError(
         Diagnostic(
             "RD003",
-            f"the character U+{ord(found.group()):04X} may not stand in a spec",
+            f"the character U+{ord(text[start]):04X} may not stand in a spec",
             Position(file, line, column),
             lines[line - 1],
             why="control characters are invisible, so what one reads would not be what is compiled",
             hint='remove it; inside double quotes it can be written as an escape, such as "\\x1b"',
         )
+    )
+
+
+def _is_refused(character: str) -> bool:
+    """Control characters, lone surrogates, and the line breaks that only YAML 1.1 knows."""
+    number = ord(character)
+    return (
+        (number < 0x20 and character not in "\t\n\r")
+        or 0x7F <= number <= 0x9F
+        or 0xD800 <= number <= 0xDFFF
+        or character in "\u2028\u2029\ufeff\ufffe\uffff"
     )

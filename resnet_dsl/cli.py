@@ -261,11 +261,11 @@ def compile_(
     as_json: AsJson = False,
 ) -> None:
     """Compile a spec to a TensorRT engine; TensorRT for RTX needs no GPU for it."""
+    assert target is CompileTarget.tensorrt  # the one target so far
 
     def action() -> Outcome:
         from resnet_dsl.commands.engine import EngineRequest, compile_engine
 
-        del target  # one target so far
         request = EngineRequest(
             spec, out, tuple(override or ()), seed, weights, precision.value, gpus, batch
         )

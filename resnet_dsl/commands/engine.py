@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_dsl.artifacts import Artifacts, Written, output_folder
-from resnet_dsl.backends.tensorrt.builder import Progress, build_engine
+from resnet_dsl.backends.tensorrt.builder import build_engine
+from resnet_dsl.backends.tensorrt.child import Progress
 from resnet_dsl.backends.tensorrt.gpus import parse_gpus
 from resnet_dsl.backends.tensorrt.manifest import manifest
 from resnet_dsl.backends.tensorrt.options import EngineOptions, Profile, Range, resolve
@@ -101,7 +102,6 @@ def _facts(report: EngineReport) -> list[str]:
     if report.kernels is not None:
         lines.append(f"kernels   {len(report.kernels)}")
     lines += [f"note      {note}" for note in report.notes]
-    lines.append("note      the engine was not executed: that needs one of its GPUs")
     return lines
 
 
@@ -110,8 +110,10 @@ class _Show:
 
     def __call__(self, progress: Progress) -> None:
         if sys.stderr.isatty():
-            text = f"{progress}"
-            print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+            done = "" if progress.fraction is None else f" {progress.fraction:.0%}"
+            print(f"\r\033[Kengine    {progress.stage}{done}", end="", file=sys.stderr, flush=True)
+            if progress.fraction == 1:
+                print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _sha256(path: Path) -> str:

@@ -17,7 +17,9 @@ the ONNX parser prints the node that it was at."""
 _WRAPPED = re.compile(
     r"^(?:\w+::\w+: )?Error Code \d+: [\w ]+ \((?P<text>.*?)(?: In \w+ at \S+)?\)$", re.DOTALL
 )
-_INTERNAL = re.compile(r"^\[\w+\.cpp:\d+: \w+\] |^\w+\.cpp:\d+: |^Assertion failed: .*?: (?=[A-Z])")
+_INTERNAL = re.compile(
+    r"^\[\w+\.cpp:\d+: \w+\] |^\w+\.cpp:\d+: |^.*?Assertion failed: .*?: (?=[A-Z])"
+)
 _TRAILING = re.compile(r"\s*In \w+ at \S+?:\d+\)?$")
 _AT_MOST = 10
 

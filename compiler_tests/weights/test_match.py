@@ -334,7 +334,7 @@ def test_a_detectors_backbone_is_taken_and_the_rest_is_named_unused():
 def test_real_detection_names_are_torchvisions():
     with torch.device("meta"):
         detector = torchvision.models.detection.fasterrcnn_resnet50_fpn(
-            weights=None, weights_backbone=None, trainable_backbone_layers=5
+            weights=None, weights_backbone=None
         )
     theirs = numbered({key: tuple(value.shape) for key, value in detector.state_dict().items()})
     state = {

@@ -157,7 +157,7 @@ def check_targets(product: Product, targets: Sequence[int], written: str | None 
             hint = "run the ONNX file with ONNX Runtime there (`build --target onnx`)"
         elif product.ahead_of_time and target not in product.since:
             known = ", ".join(f"sm{item}" for item in product.since)
-            why = f"{product.title} builds for the GPUs of workstations: {known}"
+            why = f"{product.title} builds for {known}"
             hint = (
                 f"full TensorRT builds for {ARCHITECTURES.get(target, 'it')} on a machine that has one: "
                 f"`{TENSORRT.install}` there"

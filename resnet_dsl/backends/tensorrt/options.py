@@ -139,8 +139,7 @@ def _profile_findings(profile: Profile) -> list[Diagnostic]:
                 "RD625",
                 f"the {name} of a profile is {size}",
                 why="a profile is min/opt/max, with 1 ≤ min ≤ opt ≤ max",
-                hint=f"write `{max(1, size.min)}/{max(1, size.min, size.opt)}/"
-                f"{max(1, size.min, size.opt, size.max)}`",
+                hint=f"write `{Range(*sorted(max(1, item) for item in (size.min, size.opt, size.max)))}`",
             )
         )
     return findings

@@ -51,7 +51,8 @@ class MatchReport:
             parts.append(f"{count} by name")
         rules = {rule: count for (how, rule), count in ways.items() if how == "rule"}
         if 0 < len(rules) <= 2:
-            parts += [f"{count} by rule `{rule}` ({self.project})" for rule, count in rules.items()]
+            parts += [f"{count} by rule `{rule}`" for rule, count in rules.items()]
+            parts[-1] += f" ({self.project})"
         elif rules:
             parts.append(f"{sum(rules.values())} by the names of {self.project}")
         if count := ways.get(("order", ""), 0):

@@ -108,6 +108,8 @@ def emit_operation(build: GraphBuilder, node: Node, result: str, read: Operands)
             pads = build.integers(0, before, 0, 0, 0, more - before, 0, 0)
             return build.node("Pad", result, (first, pads))
         case Concat():
+            if len(read.values) == 1:
+                return first
             return build.node("Concat", result, read.values, axis=1)
         case Gate():
             # h t + x (1 - t) = x + t (h - x): one operator fewer.

@@ -138,8 +138,8 @@ def _metadata(graph: Graph, digest: str) -> bytes:
     model = ModelProto()
     for key, value in (
         ("compiler", f"resnet-dsl {resnet_dsl.__version__}"),
-        ("spec_hash", graph.spec_hash),
-        ("weights_hash", digest),
+        ("spec_sha256", graph.spec_hash),
+        ("weights_sha256", digest),
     ):
         model.metadata_props.add(key=key, value=value)
     message: bytes = model.SerializeToString(deterministic=True)

@@ -1,0 +1,155 @@
+"""Numbers of constants: folded in float64, rounded once, from any source; and the digest of a set of weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resnet_dsl.errors import CompileError
+from resnet_dsl.ir.graph import Constant, DType, FoldedBias, FoldedWeight, Norm, Stored
+from resnet_dsl.ir.ops import Init
+from resnet_dsl.weights.store import (
+    LoadedWeights,
+    RecordingWeights,
+    SeededWeights,
+    bfloat16_bits,
+    materialise,
+    weights_digest,
+)
+
+GOLDEN_DIGEST = "a5fa351909cf48b06686aaab29e3b11947f6cbebf119016403fab60a7caee246"
+NORM = Norm(
+    Stored("bn.weight", 1.0),
+    Stored("bn.bias", 0.0),
+    Stored("bn.running_mean", 0.0),
+    Stored("bn.running_var", 1.0),
+    1e-3,
+)
+WEIGHT, BIAS = Stored("conv.weight", Init()), Stored("conv.bias", 0.0)
+RNG = np.random.default_rng(0)
+TENSORS = {
+    "conv.weight": RNG.standard_normal((4, 3, 3, 3)).astype(np.float32),
+    "conv.bias": RNG.standard_normal(4).astype(np.float32),
+    "bn.weight": RNG.standard_normal(4).astype(np.float32),
+    "bn.bias": RNG.standard_normal(4).astype(np.float32),
+    "bn.running_mean": RNG.standard_normal(4).astype(np.float32),
+    "bn.running_var": RNG.uniform(0.5, 2, 4).astype(np.float32),
+}
+LOADED = LoadedWeights(TENSORS)
+WIDE = {key: tensor.astype(np.float64) for key, tensor in TENSORS.items()}
+SCALE = WIDE["bn.weight"] / np.sqrt(WIDE["bn.running_var"] + 1e-3)
+
+
+def constant(source: Stored | FoldedWeight | FoldedBias, dtype: DType = "float32") -> Constant:
+    shape = (4,) if isinstance(source, FoldedBias) else (4, 3, 3, 3)
+    return Constant("conv.weight", shape, source, dtype=dtype)
+
+
+def test_a_folded_weight_is_the_float64_product_rounded_once():
+    folded = materialise(constant(FoldedWeight(WEIGHT, (4, 3, 3, 3), NORM)), LOADED)
+    exact = WIDE["conv.weight"] * SCALE.reshape(4, 1, 1, 1)
+    assert folded.dtype == np.float32
+    np.testing.assert_array_equal(folded, exact.astype(np.float32))
+    half = materialise(constant(FoldedWeight(WEIGHT, (4, 3, 3, 3), NORM), "float16"), LOADED)
+    np.testing.assert_array_equal(half, exact.astype(np.float16))
+
+
+@pytest.mark.parametrize("bias", [None, BIAS])
+def test_a_folded_bias_is_beta_plus_what_is_left_of_the_convolutions_bias(bias: Stored | None):
+    folded = materialise(constant(FoldedBias(bias, NORM)), LOADED)
+    before = 0 if bias is None else WIDE["conv.bias"]
+    exact = WIDE["bn.bias"] + (before - WIDE["bn.running_mean"]) * SCALE
+    np.testing.assert_allclose(folded, exact, rtol=1e-6)
+
+
+def test_folding_does_not_write_into_loaded_weights():
+    before = {key: tensor.copy() for key, tensor in TENSORS.items()}
+    materialise(constant(FoldedWeight(WEIGHT, (4, 3, 3, 3), NORM)), LOADED)
+    materialise(constant(FoldedBias(BIAS, NORM)), LOADED)
+    for key, tensor in TENSORS.items():
+        np.testing.assert_array_equal(tensor, before[key])
+
+
+def test_loaded_weights_of_other_types_are_taken_as_float32():
+    half = LoadedWeights({"conv.weight": TENSORS["conv.weight"].astype(np.float16)})
+    assert materialise(constant(WEIGHT), half).dtype == np.float32
+
+
+def test_a_missing_or_misshaped_tensor_is_an_error_that_names_it():
+    with pytest.raises(CompileError, match=r"the weights have no `conv\.weight`") as caught:
+        materialise(constant(WEIGHT), LoadedWeights({}))
+    assert caught.value.diagnostics[0].code == "RD507"
+    with pytest.raises(CompileError, match=r"`conv.weight` has the shape \(4,\)"):
+        materialise(constant(WEIGHT), LoadedWeights({"conv.weight": np.zeros(4, np.float32)}))
+
+
+def test_a_weight_beyond_float16_is_an_error_that_says_what_to_do():
+    weights = LoadedWeights({"conv.weight": np.full((4, 3, 3, 3), 1e5, np.float32)})
+    with pytest.raises(
+        CompileError, match=r"`conv\.weight` holds 100000, and float16 ends"
+    ) as caught:
+        materialise(constant(WEIGHT, "float16"), weights)
+    assert caught.value.diagnostics[0].code == "RD511"
+    assert caught.value.diagnostics[0].hint == "bf16 has the range of float32"
+
+
+@pytest.mark.parametrize("variance", [-1.0, float("nan")])
+def test_statistics_that_cannot_be_folded_are_an_error(variance: float):
+    weights = LoadedWeights(TENSORS | {"bn.running_var": np.full(4, variance, np.float32)})
+    with pytest.raises(CompileError, match=r"`bn\.running_var` holds a variance") as caught:
+        materialise(constant(FoldedBias(None, NORM)), weights)
+    assert caught.value.diagnostics[0].code == "RD512"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(width=32))
+def test_bfloat16_is_rounded_as_torch_rounds_it(value: float):
+    bits = int(bfloat16_bits(np.array([value], np.float32))[0])
+    expected = torch.tensor([value], dtype=torch.float32).to(torch.bfloat16)
+    if np.isnan(value):
+        assert bits & 0x7F80 == 0x7F80
+        assert bits & 0x7F
+    else:
+        assert bits == int(expected.view(torch.uint16)[0])
+
+
+def test_bfloat16_constants_are_given_as_their_bits():
+    bits = materialise(constant(WEIGHT, "bfloat16"), LOADED)
+    assert bits.dtype == np.uint16
+    back = (bits.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_allclose(back, TENSORS["conv.weight"], rtol=2**-8)
+
+
+def test_the_digest_is_stable_and_does_not_depend_on_order_or_on_integers():
+    entries = list(TENSORS.items())
+    digest = weights_digest(entries)
+    assert digest == weights_digest(reversed(entries))
+    assert digest == weights_digest([*entries, ("bn.num_batches_tracked", np.array(5))])
+    assert weights_digest([("a", np.arange(3, dtype=np.float32))]) == GOLDEN_DIGEST
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conv.bias": TENSORS["bn.bias"]},
+        {"conv.bias": TENSORS["conv.bias"].reshape(2, 2)},
+        {"extra": np.zeros(1, np.float32)},
+    ],
+)
+def test_the_digest_tells_weights_apart(change):
+    assert weights_digest((TENSORS | change).items()) != weights_digest(TENSORS.items())
+
+
+def test_recorded_weights_have_the_digest_of_what_was_read_however_often():
+    recording = RecordingWeights(LOADED)
+    materialise(constant(FoldedWeight(WEIGHT, (4, 3, 3, 3), NORM)), recording)
+    materialise(constant(FoldedBias(BIAS, NORM)), recording)
+    assert recording.digest() == weights_digest(TENSORS.items())
+
+
+def test_seeded_weights_are_the_same_to_every_reader():
+    one = SeededWeights(5).get("conv.weight", (4, 3, 3, 3), Init())
+    np.testing.assert_array_equal(one, SeededWeights(5).get("conv.weight", (4, 3, 3, 3), Init()))

@@ -1,11 +1,13 @@
 """Program to program: what never varies in this network is written into its functions.
 
-1. A parameter with the same value at every call is substituted into the body and leaves the calls.
+1. A parameter with the same value at every call is substituted into the body and leaves the calls;
+   of two parameters that are equal at every call, one stands for both.
 2. A parameter that nothing reads is dropped.
 3. A slot that every call leaves empty is removed (using it is the identity); one that every call
    fills is marked as required.
 4. A parameter that has the same plain value (1, 0, false, …) at most calls gets it as its default,
-   moves behind those without one, and leaves the calls that agree.
+   moves behind those without one, and leaves the calls that agree. A stride, a dilation and a
+   number of groups get 1 where any call has it.
 5. Functions that nothing calls are dropped; the rest stand in the order callees before callers.
 
 Requires: calls give every parameter that has no default, and no function calls itself.
@@ -17,10 +19,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TypeAlias
 
-from resnet_dsl.ir.expr import Expr, Literal, names, substitute
+from resnet_dsl.ir.expr import Expr, Literal, Name, names, substitute
+from resnet_dsl.ir.ops import Conv
 from resnet_dsl.ir.program import (
     Apply,
     Arguments,
@@ -38,9 +42,8 @@ from resnet_dsl.ir.symbolic import free_names, rewritten
 Site: TypeAlias = Call | Reference
 Functions: TypeAlias = dict[str, Function]
 
-PLAIN: frozenset[Expr] = frozenset(
-    Literal(value) for value in (0, 1, 0.0, 1.0, False, True, "")
-)
+ONE = Literal(1)
+PLAIN: frozenset[Expr] = frozenset(Literal(value) for value in (0, 1, 0.0, 1.0, False, True, ""))
 """Values that a default may have: the ones that mean "nothing special" to a reader."""
 
 
@@ -59,11 +62,10 @@ def specialise(program: Program) -> Program:
 
 def sites(body: Iterable[Statement]) -> Iterator[Site]:
     """Every call in a body, and every function handed to a slot."""
-    for statement in body:
-        for member in statement.members if isinstance(statement, Chain) else (statement,):
-            if isinstance(member, Call):
-                yield member
-                yield from (filled for _, filled in member.slots if filled is not None)
+    for member in _members(body):
+        if isinstance(member, Call):
+            yield member
+            yield from (filled for _, filled in member.slots if filled is not None)
 
 
 def callers_first(program: Program) -> list[str]:
@@ -152,31 +154,61 @@ def _complete(function: Function, program: Program) -> Function:
 
 
 def _fold_constants(main: Function, functions: Functions) -> tuple[Function, Functions]:
-    """Rules 1: in `functions`, callers stand before what they call."""
-    seen: dict[str, dict[str, Expr | None]] = {name: {} for name in functions}
+    """Rule 1: in `functions`, callers stand before what they call."""
+    seen = {name: _Seen.of(function) for name, function in functions.items()}
 
     def note(function: Function) -> None:
         for site in sites(function.body):
-            known = seen[site.function]
-            for name, value in site.arguments:
-                constant = value if isinstance(value, Literal) else None
-                if known.setdefault(name, constant) != constant:
-                    known[name] = None
+            seen[site.function].note(site.arguments)
 
     note(main)
     folded: Functions = {}
     for name, function in functions.items():
-        bound = {key: value for key, value in seen[name].items() if value is not None}
-        folded[name] = _bind(function, bound)
+        folded[name] = _bind(function, seen[name].bindings())
         note(folded[name])
+    kept = {name: frozenset(item.name for item in folded[name].parameters) for name in folded}
 
     def varying(callee: str, arguments: Arguments) -> Arguments:
-        return tuple((key, value) for key, value in arguments if seen[callee][key] is None)
+        return tuple((key, value) for key, value in arguments if key in kept[callee])
 
     return (
         _map_sites(main, varying),
         {name: _map_sites(function, varying) for name, function in folded.items()},
     )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the calls seen so far agree on."""
+
+    constants: dict[str, Expr] | None
+    pairs: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, function: Function) -> _Seen:
+        ordered = sorted(function.parameters, key=lambda item: item.name != "width")
+        return cls(
+            None,
+            [(a.name, b.name) for a, b in combinations(ordered, 2) if a.type == b.type],
+        )
+
+    def note(self, arguments: Arguments) -> None:
+        given = dict(arguments)
+        if self.constants is None:
+            self.constants = {k: v for k, v in given.items() if isinstance(v, Literal)}
+        else:
+            for name in [k for k, value in self.constants.items() if given[k] != value]:
+                del self.constants[name]
+        if self.pairs:
+            self.pairs = [(a, b) for a, b in self.pairs if given[a] == given[b]]
+
+    def bindings(self) -> dict[str, Expr]:
+        """What takes a parameter's place: its constant, or the parameter that it always equals."""
+        bound = dict(self.constants or {})
+        for first, second in self.pairs:
+            if first not in bound:
+                bound.setdefault(second, Name(first))
+        return bound
 
 
 def _bind(function: Function, bound: Mapping[str, Expr]) -> Function:
@@ -257,22 +289,21 @@ def _drop_unused(main: Function, functions: Functions) -> tuple[Function, Functi
     trimmed: Functions = {}
     for name in reversed(functions):
         function = _map_sites(functions[name], used)
-        read = _names_read(function)
+        read = names_read(function)
         parameters = tuple(item for item in function.parameters if item.name in read)
         kept[name] = frozenset(item.name for item in parameters)
         trimmed[name] = replace(function, parameters=parameters)
     return _map_sites(main, used), {name: trimmed[name] for name in functions}
 
 
-def _names_read(function: Function) -> frozenset[str]:
+def names_read(function: Function) -> frozenset[str]:
     read: set[str] = set()
     for site in sites(function.body):
         for _, value in site.arguments:
             read |= names(value)
-    for statement in function.body:
-        for member in statement.members if isinstance(statement, Chain) else (statement,):
-            if isinstance(member, Apply):
-                read |= free_names(member.op)
+    for member in _members(function.body):
+        if isinstance(member, Apply):
+            read |= free_names(member.op)
     return frozenset(read)
 
 
@@ -286,16 +317,20 @@ def _choose_defaults(main: Function, functions: Functions) -> tuple[Function, Fu
         for site in sites(function.body):
             for name, value in site.arguments:
                 values[site.function][name][value] += 1
+    ones = _conventional_ones(functions)
 
-    def choose(parameter: Parameter, counts: Counter[Expr]) -> Parameter:
-        (value, count), total = counts.most_common(1)[0], counts.total()
-        plain = isinstance(value, Literal) and value in PLAIN and 2 * count >= total
+    def choose(function: str, parameter: Parameter) -> Parameter:
+        counts = values[function][parameter.name]
+        if counts[ONE] and parameter.name in ones[function]:
+            return replace(parameter, default=1)
+        value, count = counts.most_common(1)[0]
+        plain = isinstance(value, Literal) and value in PLAIN and 2 * count >= counts.total()
         default = value.value if plain and isinstance(value, Literal) else None
         return replace(parameter, default=default)
 
     chosen: Functions = {}
     for name, function in functions.items():
-        settled = [choose(item, values[name][item.name]) for item in function.parameters]
+        settled = [choose(name, item) for item in function.parameters]
         settled.sort(key=lambda item: item.default is not None)
         chosen[name] = replace(function, parameters=tuple(settled))
 
@@ -311,3 +346,23 @@ def _choose_defaults(main: Function, functions: Functions) -> tuple[Function, Fu
         _map_sites(main, agreed),
         {name: _map_sites(function, agreed) for name, function in chosen.items()},
     )
+
+
+def _conventional_ones(functions: Functions) -> dict[str, frozenset[str]]:
+    """The parameters of each function that are strides, dilations and groups, where 1 is what a
+    reader expects when nothing is said."""
+    ones: dict[str, frozenset[str]] = {}
+    for name in reversed(functions):  # callees first
+        found: set[Expr] = set()
+        for member in _members(functions[name].body):
+            if isinstance(member, Apply) and isinstance(member.op, Conv):
+                found.update((*member.op.stride, *member.op.dilation, member.op.groups))
+        for site in sites(functions[name].body):
+            found.update(value for key, value in site.arguments if key in ones[site.function])
+        ones[name] = frozenset(item.id for item in found if isinstance(item, Name))
+    return ones
+
+
+def _members(body: Iterable[Statement]) -> Iterator[Statement]:
+    for statement in body:
+        yield from statement.members if isinstance(statement, Chain) else (statement,)

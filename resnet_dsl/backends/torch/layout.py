@@ -109,7 +109,11 @@ def statement(before: str, node: Node, after: str = "", *, indent: int = 0) -> l
             ]
         case Each(element, clauses):
             inside = [statement("", part, indent=indent + INDENT) for part in (element, *clauses)]
-            return [f"{pad}{before}(", *(line for part in inside for line in part), f"{pad}){after}"]
+            return [
+                f"{pad}{before}(",
+                *(line for part in inside for line in part),
+                f"{pad}){after}",
+            ]
         case _:
             assert_never(node)
 

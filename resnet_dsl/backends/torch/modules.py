@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from copy import copy
 from typing import TypeAlias, assert_never
 
 from resnet_dsl.backends.torch.layout import Atom, Call, Node, keyword
-from resnet_dsl.ir.expr import Expr, Literal, to_source
+from resnet_dsl.backends.torch.names import Names
+from resnet_dsl.ir.expr import Binary, Expr, Invoke, Literal, Name, to_source
+from resnet_dsl.ir.expr.tree import children
 from resnet_dsl.ir.ops import (
     Activation,
     AdaptiveAvgPool,
@@ -30,7 +33,6 @@ from resnet_dsl.ir.ops import (
 )
 from resnet_dsl.ir.program import SymbolicOp
 
-Writer: TypeAlias = Callable[[Expr], str]
 Pair: TypeAlias = tuple[Expr, Expr]
 
 ACTIVATIONS: Mapping[str, str] = {
@@ -56,13 +58,73 @@ _SLOPES: Mapping[str, tuple[str, float]] = {
     "elu": ("alpha", 1.0),
 }
 _FUNCTIONS: Mapping[str, str] = {"sqrt": "math.sqrt", "floor": "math.floor", "ceil": "math.ceil"}
+LONGEST_EXPRESSION = 60
+SHORTEST_PART = 16
 _ZERO, _ONE = Literal(0), Literal(1)
 
 
-def writer(spelling: Mapping[str, str]) -> Writer:
-    """Expressions as source, names spelled as `spelling` says."""
-    rename = {**_FUNCTIONS, **spelling}
-    return lambda expr: to_source(expr, rename)
+class Writer:
+    """Expressions as source, names spelled as the function spells them.
+
+    An expression too long for a line is taken apart into local variables: `statements` are the
+    assignments that have to stand before what was written.
+    """
+
+    def __init__(self, spelling: Mapping[str, str], scope: Names) -> None:
+        self.statements: list[str] = []
+        self.functions: set[str] = set()
+        self._spelling = {**_FUNCTIONS, **spelling}
+        self._scope = scope.inner()
+        for name in spelling.values():
+            self._scope.take(name)
+        self._locals: dict[Expr, Expr] = {}
+
+    def __call__(self, expr: Expr) -> str:
+        text = self._text(expr)
+        return text if len(text) <= LONGEST_EXPRESSION else self._text(self._shortened(expr))
+
+    def renaming(self, name: str, spelled: str) -> Writer:
+        """A writer with one more name; its statements are this one's."""
+        inner = copy(self)
+        inner._spelling = {**self._spelling, name: spelled}
+        return inner
+
+    def _text(self, expr: Expr) -> str:
+        self.functions |= invoked(expr)
+        return to_source(expr, self._spelling)
+
+    def _shortened(self, expr: Expr) -> Expr:
+        if len(self._text(expr)) <= LONGEST_EXPRESSION:
+            return expr
+        match expr:
+            case Binary(op, left, right):
+                return Binary(op, self._local(left), self._local(right))
+            case Invoke(function, arguments):
+                return Invoke(function, tuple(self._local(part) for part in arguments))
+            case _:
+                return expr  # a conditional evaluates one branch only, so that none can go before
+
+    def _local(self, expr: Expr) -> Expr:
+        """The variable that holds the part of an expression; the part itself where it is short."""
+        if len(self._text(expr)) < SHORTEST_PART:
+            return expr
+        if expr not in self._locals:
+            name = self._scope.take("part")
+            self.statements.append(f"{name} = {self._text(self._shortened(expr))}")
+            self._locals[expr] = Name(name)
+        return self._locals[expr]
+
+
+def invoked(expr: Expr) -> frozenset[str]:
+    """The functions of the language that an expression calls."""
+    found: set[str] = set()
+    pending = [expr]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Invoke):
+            found.add(node.function)
+        pending.extend(children(node))
+    return frozenset(found)
 
 
 def constructor(op: SymbolicOp, write: Writer, *, in_place: bool = False) -> Node:

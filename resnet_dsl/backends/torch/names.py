@@ -30,16 +30,68 @@ RESERVED: frozenset[str] = frozenset(
 
 # Attributes of nn.Module: a member of that name would hide one, or be hidden by it.
 MODULE_ATTRIBUTES: frozenset[str] = frozenset(
-    "T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda "
-    "double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter "
-    "get_submodule half ipu load_state_dict modules mtia named_buffers named_children "
-    "named_modules named_parameters parameters register_backward_hook register_buffer "
-    "register_forward_hook register_forward_pre_hook register_full_backward_hook "
-    "register_full_backward_pre_hook register_load_state_dict_post_hook "
-    "register_load_state_dict_pre_hook register_module register_parameter "
-    "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state "
-    "set_submodule share_memory state_dict to to_empty train training type xpu zero_grad "
-    "initialise stages channels strides forward_features STAGES".split()
+    [
+        "T_destination",
+        "add_module",
+        "apply",
+        "bfloat16",
+        "buffers",
+        "call_super_init",
+        "children",
+        "compile",
+        "cpu",
+        "cuda",
+        "double",
+        "dump_patches",
+        "eval",
+        "extra_repr",
+        "float",
+        "forward",
+        "get_buffer",
+        "get_extra_state",
+        "get_parameter",
+        "get_submodule",
+        "half",
+        "ipu",
+        "load_state_dict",
+        "modules",
+        "mtia",
+        "named_buffers",
+        "named_children",
+        "named_modules",
+        "named_parameters",
+        "parameters",
+        "register_backward_hook",
+        "register_buffer",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+        "register_load_state_dict_post_hook",
+        "register_load_state_dict_pre_hook",
+        "register_module",
+        "register_parameter",
+        "register_state_dict_post_hook",
+        "register_state_dict_pre_hook",
+        "requires_grad_",
+        "set_extra_state",
+        "set_submodule",
+        "share_memory",
+        "state_dict",
+        "to",
+        "to_empty",
+        "train",
+        "training",
+        "type",
+        "xpu",
+        "zero_grad",
+        "initialise",
+        "stages",
+        "channels",
+        "strides",
+        "forward_features",
+        "STAGES",
+    ]
 )
 
 
@@ -87,11 +139,10 @@ class Spelling:
     def of(cls, function: Function, module: Names) -> Spelling:
         """Spellings that hide no name of the module."""
         scope = module.inner()
+        names = [item.name for item in function.parameters]
+        common = SPELLINGS if {"out", "width"} & {*names} else {**SPELLINGS, "in": "channels"}
         return cls(
-            {
-                item.name: scope.take(SPELLINGS.get(item.name, identifier(item.name)))
-                for item in function.parameters
-            },
+            {name: scope.take(common.get(name) or identifier(name)) for name in names},
             {slot: scope.take(identifier(slot)) for slot in function.slots},
         )
 

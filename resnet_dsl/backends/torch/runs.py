@@ -69,7 +69,10 @@ def _longest(members: Sequence[Member], shapes: Sequence[Shape], start: int) -> 
         while end < len(shapes) and _continues(shapes, start, end, period):
             end += 1
         count = (end - start) // period
-        counting = count > 1 and shapes[start : start + period] != shapes[start + period : start + 2 * period]
+        counting = (
+            count > 1
+            and shapes[start : start + period] != shapes[start + period : start + 2 * period]
+        )
         if count < (FEWEST_IN_LOOP if period > 1 or counting else 2):
             continue
         if (count - 1) * period > saved:

@@ -1,0 +1,151 @@
+"""Program to one source file that depends on torch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_dsl.backends.torch.chains import Module
+from resnet_dsl.backends.torch.definitions import definition
+from resnet_dsl.backends.torch.initial import Policy, operations
+from resnet_dsl.backends.torch.layout import Atom, Group, flat, statement
+from resnet_dsl.backends.torch.layout import Call as LayoutCall
+from resnet_dsl.backends.torch.modules import Writer, helper
+from resnet_dsl.backends.torch.names import Names, Spelling, class_name, identifier
+from resnet_dsl.backends.torch.network import Network
+from resnet_dsl.backends.torch.prose import docstring
+from resnet_dsl.backends.torch.summary import summary
+from resnet_dsl.ir.ops import Concat, Flatten
+from resnet_dsl.ir.program import Apply, Call, Program
+from resnet_dsl.passes.specialise import sites, specialise
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATES = Path(__file__).parent / "templates"
+DEFAULT_STAGES = 3  # of a backbone: the last ones
+_WITH_TORCH = frozenset({"FrozenBatchNorm2d"})  # helpers that call torch's own functions
+_WITH_MATH = frozenset({"sqrt", "floor", "ceil"})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What analysis found, for the file's docstring: trainable parameters, and multiply-adds of one
+    image; and the compiler's version."""
+
+    parameters: int
+    macs: int
+    version: str
+
+
+def emit(program: Program, facts: Facts) -> str:
+    """The source of the network; the same program gives the same text.
+
+    Raises CompileError (RD610) where a module's name is one that torch or Python needs.
+    """
+    program = specialise(program)
+    factory = identifier(program.name)
+    names = Names()
+    factory = names.take(factory)
+    name = _network_class(program.name, names)
+    module = _module(program, names)
+    write = Writer({"classes": "num_classes"}, names)
+    network = Network.of(module, name, Policy.of(program), write)
+    writers = [write]
+    functions = [definition(function, module, writers) for function in program.functions.values()]
+    helpers = sorted({found for op in operations(program) if (found := helper(op)) is not None})
+    invoked = set().union(*(each.functions for each in writers))
+    split = network.cut > 0
+    exported = (
+        [name, factory] if not split else [f"{name}Backbone", name, factory, f"{factory}_backbone"]
+    )
+    return (
+        _environment()
+        .get_template("module.py.j2")
+        .render(
+            docstring=docstring(summary(program, facts, factory, module), 0),
+            imports=list(_imports(program, helpers, invoked, split=split)),
+            exported=statement(
+                "__all__ = ", Group("[", tuple(Atom(f'"{each}"') for each in sorted(exported)))
+            ),
+            helpers=[*helpers, *(["make_divisible"] if "make_divisible" in invoked else [])],
+            functions=functions,
+            network=[network.trunk(), network.classifier()] if split else [network.whole()],
+            name=name,
+            factory=factory,
+            classes=program.classes,
+            backbone=split,
+            initialises=bool(network.initialise(network.cut)),
+            prunes=split and network.unused_stages(),
+            backbone_signature=_backbone_signature(program, factory, name),
+        )
+    )
+
+
+def _backbone_signature(program: Program, factory: str, name: str) -> list[str]:
+    last = tuple(Atom(f'"{feature.stage}"') for feature in program.features[-DEFAULT_STAGES:])
+    stages = flat(Group("(", last)) or ""
+    parameter = Atom(f"stages: Sequence[str] = {stages}")
+    return statement(
+        "def ", LayoutCall(f"{factory}_backbone", (parameter,)), f" -> {name}Backbone:"
+    )
+
+
+def _network_class(name: str, names: Names) -> str:
+    """A class name that is free together with those of the trunk and the backbone."""
+    wanted = names.take(class_name(name))
+    names.take(f"{wanted}Trunk")
+    names.take(f"{wanted}Backbone")
+    names.take(f"{identifier(name)}_backbone")
+    return wanted
+
+
+def _module(program: Program, names: Names) -> Module:
+    spelled = {
+        name: names.take(identifier(name) if function.kind == "chain" else class_name(name))
+        for name, function in program.functions.items()
+    }
+    spellings = {name: Spelling.of(item, names) for name, item in program.functions.items()}
+    everything = (program.main, *program.functions.values())
+    spliced = frozenset(
+        site.function
+        for function in everything
+        for site in sites(function.body)
+        if isinstance(site, Call) and site.splice
+    )
+    return Module(program, names, spelled, spellings, spliced)
+
+
+def _imports(
+    program: Program, helpers: list[str], invoked: set[str], *, split: bool
+) -> Iterator[str]:
+    standard = ["import math"] if invoked & _WITH_MATH else []
+    if split:
+        standard += ["from collections.abc import Sequence", "from typing import ClassVar"]
+    yield from (*standard, "") if standard else ()
+    blocks = (f for f in (program.main, *program.functions.values()) if f.kind == "block")
+    called = any(
+        isinstance(item, Apply) and isinstance(item.op, Flatten | Concat)
+        for function in blocks
+        for item in function.body
+    )
+    if called or _WITH_TORCH & {*helpers}:
+        yield "import torch"
+    yield "from torch import Tensor, nn"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )

@@ -1,0 +1,272 @@
+"""The main function as classes.
+
+With features there are three: the trunk (stem and stages, with `forward_features`), and two short
+ones over it: the network with its head, and the backbone, which gives the outputs of stages. A
+network whose head reads more than the stages' outputs is one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from resnet_dsl.backends.torch.bodies import Members, members, steps
+from resnet_dsl.backends.torch.chains import Module
+from resnet_dsl.backends.torch.forward import Step
+from resnet_dsl.backends.torch.forward import lines as forward_lines
+from resnet_dsl.backends.torch.initial import Policy, Special
+from resnet_dsl.backends.torch.layout import INDENT, Atom, Group, Prefixed, statement
+from resnet_dsl.backends.torch.modules import Writer
+from resnet_dsl.backends.torch.prose import docstring
+from resnet_dsl.ir import program as ir
+from resnet_dsl.ir.ops import Conv, Linear
+from resnet_dsl.ir.program import Chain, Feature, Function
+from resnet_dsl.passes.specialise import names_read
+
+PAD = " " * INDENT
+
+
+@dataclass(frozen=True)
+class Network:
+    """The main function, read once for all of its classes."""
+
+    module: Module
+    name: str
+    own: Members
+    steps: Sequence[Step]
+    values: Sequence[int]
+    cut: int  # statements of the trunk; 0 where the network is one class
+    policy: Policy
+    block_specials: Sequence[tuple[str, Sequence[Special]]]
+
+    @classmethod
+    def of(cls, module: Module, name: str, policy: Policy, write: Writer) -> Network:
+        program = module.program
+        features = program.features
+        own = members(program.main, module, write, _notes(program.main, features))
+        path, values = steps(program.main, own.attributes, module, features)
+        cut = _cut(program.main, features)
+        if not cut:
+            path = [replace(step, feature=None) for step in path]
+        specials = [
+            (module.spelled[function.name], list(policy.specials(function.body)))
+            for function in program.functions.values()
+            if function.kind == "block"
+        ]
+        return cls(module, name, own, path, values, cut, policy, specials)
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        return self.module.program.features
+
+    @property
+    def parameter(self) -> str:
+        """The signature's parameter for the number of classes."""
+        return f"num_classes: int = {self.module.program.classes}"
+
+    @property
+    def shape(self) -> str:
+        """The input, as docstrings have it."""
+        channels, height, width = self.module.program.input
+        return f"(N, {channels}, {height}, {width})"
+
+    def whole(self) -> list[str]:
+        """The network as one class."""
+        initialise = self.initialise(len(self.own.lines))
+        return [
+            f"class {self.name}(nn.Module):",
+            *docstring([f"The network: {self.shape} to {self._outcome_shape()}."], INDENT),
+            "",
+            *self._constructor(self.parameter, 0, len(self.own.lines)),
+            *([f"{PAD}{PAD}self.initialise()"] if initialise else []),
+            *initialise,
+            "",
+            f"{PAD}def forward(self, x: Tensor) -> Tensor:",
+            *forward_lines(
+                self.steps, self.values[self.module.program.main.result], {0: "x"}, self._outcome()
+            ),
+        ]
+
+    def trunk(self) -> list[str]:
+        """Stem and stages."""
+        stages = tuple(
+            Prefixed(f'"{item.stage}": ', Atom(f"({item.channels}, {item.stride})"))
+            for item in self.features
+        )
+        annotated = "STAGES: ClassVar[dict[str, tuple[int, int]]] = "
+        doc = "Outputs of the stages, by name: (N, channels, H / stride, W / stride)."
+        end = self._first_of_head()
+        return [
+            f"class {self.name}Trunk(nn.Module):",
+            *docstring([f"Stem and stages: {self.shape} to the outputs of the stages."], INDENT),
+            "",
+            f"{PAD}# Channels and stride of every stage's output.",
+            *statement(annotated, Group("{", stages, exploded=len(stages) > 1), indent=INDENT),
+            "",
+            *self._constructor("", 0, self.cut),
+            *self.initialise(self.cut),
+            "",
+            f"{PAD}def forward_features(self, x: Tensor) -> dict[str, Tensor]:",
+            *docstring([doc], 2 * INDENT),
+            f"{PAD}{PAD}outputs: dict[str, Tensor] = {{}}",
+            *forward_lines(self.steps[:end], None, {0: "x"}),
+            f"{PAD}{PAD}return outputs",
+        ]
+
+    def classifier(self) -> list[str]:
+        """The network over its trunk."""
+        start = self._first_of_head()
+        head = [
+            replace(step, operands=tuple(max(0, operand - start) for operand in step.operands))
+            for step in self.steps[start:]
+        ]
+        result = self.values[self.module.program.main.result] - start
+        last = self.features[-1].stage
+        body = forward_lines(head, result, {0: "x"}, self._outcome())
+        return [
+            f"class {self.name}({self.name}Trunk):",
+            *docstring([f"The network: {self.shape} to {self._outcome_shape()}."], INDENT),
+            "",
+            *self._constructor(self.parameter, self.cut, len(self.own.lines)),
+            *([f"{PAD}{PAD}self.initialise()"] if self.initialise(self.cut) else []),
+            *self._self_lines(self.cut, len(self.own.lines)),
+            "",
+            f"{PAD}def forward(self, x: Tensor) -> Tensor:",
+            f'{PAD}{PAD}x = self.forward_features(x)["{last}"]',
+            *body,
+        ]
+
+    def unused_stages(self) -> bool:
+        """Whether stages can be left out at the end, each being one module of the stage's name."""
+        body = self.module.program.main.body
+        values = [item.value for item in self.features]
+        return (
+            values == list(range(values[0], values[-1] + 1))
+            and all(item.chain_end is None for item in self.features)
+            and all(body[item.value - 1].name == item.stage for item in self.features)
+        )
+
+    def _first_of_head(self) -> int:
+        """The step after that of the last feature."""
+        kept = [index for index, step in enumerate(self.steps) if step.feature is not None]
+        return kept[-1] + 1
+
+    def _constructor(self, parameter: str, start: int, end: int) -> list[str]:
+        arguments = f"self, {parameter}" if parameter else "self"
+        return [
+            f"{PAD}def __init__({arguments}) -> None:",
+            f"{PAD}{PAD}super().__init__()",
+            *self._member_lines(start, end),
+        ]
+
+    def _member_lines(self, start: int, end: int) -> list[str]:
+        shapes = {
+            item.stage: f"{PAD}{PAD}# (N, {item.channels}, {item.height}, {item.width})"
+            for item in self.features
+            if item.chain_end is None
+        }
+        found: list[str] = []
+        group = ""
+        for item, lines in zip(
+            self.module.program.main.body[start:end], self.own.lines[start:end], strict=True
+        ):
+            belongs = getattr(item, "group", group)
+            if lines and belongs != group:
+                group = belongs
+                found += [shapes[group]] if group in shapes else []
+            found += lines
+        return found
+
+    def initialise(self, end: int) -> list[str]:
+        """The method that draws the weights of the first `end` statements; nothing where torch's
+        own defaults are what the spec asks for."""
+        general = self.policy.general_branches()
+        special: list[str] = []
+        for name, found in self.block_specials:
+            lines = [line for each in found for line in self.policy.lines(each, "module")]
+            if lines:
+                keyword = "elif" if special else "if"
+                special += [f"{keyword} isinstance(module, {name}):", *(PAD + x for x in lines)]
+        own = self._self_lines(0, end)
+        if not (general or special or own):
+            return []
+        if general and special and self._only_norms():
+            general, special = [*general, f"el{special[0]}", *special[1:]], []
+        doc = "Draw the weights as the spec asks; what is not mentioned is torch's default."
+        return [
+            "",
+            f"{PAD}def initialise(self) -> None:",
+            *docstring([doc], 2 * INDENT),
+            *_loop(general),
+            *_loop(special),
+            *own,
+        ]
+
+    def _self_lines(self, start: int, end: int) -> list[str]:
+        """The statements for the exceptions among the network's own members."""
+        body = self.module.program.main.body[start:end]
+        return [
+            f"{PAD}{PAD}{line}"
+            for special in self.policy.specials(body)
+            for line in self.policy.lines(special, "self")
+        ]
+
+    def _only_norms(self) -> bool:
+        """Whether the blocks' exceptions are of modules that the general rule leaves alone."""
+        return not any(
+            isinstance(each.op, Conv | Linear) for _, found in self.block_specials for each in found
+        )
+
+    def _outcome(self) -> str:
+        return "logits" if self._is_classifier() else "y"
+
+    def _is_classifier(self) -> bool:
+        main = self.module.program.main
+        last = main.body[main.result - 1] if main.result else None
+        while isinstance(last, Chain):
+            last = last.members[-1]
+        return isinstance(last, ir.Apply) and isinstance(last.op, Linear)
+
+    def _outcome_shape(self) -> str:
+        return "(N, num_classes)" if self._is_classifier() else "its output"
+
+
+def _loop(branches: Sequence[str]) -> list[str]:
+    if not branches:
+        return []
+    return [
+        f"{PAD}{PAD}for module in self.modules():",
+        *(f"{PAD}{PAD}{PAD}{line}" for line in branches),
+    ]
+
+
+def _cut(main: Function, features: Sequence[Feature]) -> int:
+    """How many statements make the trunk; 0 where the main function cannot be cut there: where the
+    head reads something besides the last stage's output, or the trunk knows the classes."""
+    if not features:
+        return 0
+    cut = max(item.value for item in features)
+    if features[-1].value != cut:
+        return 0
+    for item in main.body[cut:]:
+        operands = item.operands if isinstance(item, ir.Apply) else (item.operand,)
+        if min(operands) < cut:
+            return 0
+    return 0 if names_read(replace(main, body=main.body[:cut])) else cut
+
+
+def _notes(main: Function, features: Sequence[Feature]) -> dict[int, dict[int, str]]:
+    """For chains with features inside: comments at the members where stages begin."""
+    notes: dict[int, dict[int, str]] = {}
+    starts: dict[int, int] = {}
+    for item in features:
+        if item.chain_end is None:
+            continue
+        chain = main.body[item.value - 1]
+        assert isinstance(chain, Chain)
+        places = {int(member.name): index for index, member in enumerate(chain.members)}
+        start = places[starts.get(item.value, 0)]
+        shape = f"{item.stage}: (N, {item.channels}, {item.height}, {item.width})"
+        notes.setdefault(item.value - 1, {})[start] = shape
+        starts[item.value] = item.chain_end
+    return notes

@@ -1,0 +1,114 @@
+"""What the emitted file says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, assert_never
+
+from resnet_dsl.backends.torch.chains import Module
+from resnet_dsl.backends.torch.prose import paragraphs, sentence
+from resnet_dsl.ir import ops
+from resnet_dsl.ir import program as ir
+from resnet_dsl.ir.expr import Expr, to_source
+from resnet_dsl.ir.program import Program, SymbolicOp
+
+if TYPE_CHECKING:
+    from resnet_dsl.backends.torch.emit import Facts
+
+LONGEST_TOPOLOGY = 30
+
+
+def summary(program: Program, facts: Facts, factory: str, module: Module) -> list[str]:
+    """The paragraphs of the module's docstring."""
+    channels, height, width = program.input
+    usage = [
+        f"    model = {factory}(num_classes={program.classes})",
+        f"    outputs = model(torch.randn(1, {channels}, {height}, {width}))",
+    ]
+    doc = paragraphs(program.doc)
+    title = sentence(doc[0]) if doc else f"The network {factory}."
+    spec = f" from a spec with SHA-256 {program.spec_hash}" if program.spec_hash else ""
+    return [
+        title,
+        *doc[1:],
+        sentence(", ".join(topology(program, module))),
+        f"Input (N, {channels}, {height}, {width}); {facts.parameters:,} parameters; "
+        f"{facts.macs:,} multiply-adds an image.",
+        "\n".join(usage),
+        f"Written by resnet-dsl {' '.join(paragraphs(facts.version))}{spec}.",
+    ]
+
+
+def topology(program: Program, module: Module) -> list[str]:
+    """The main function in a few words a layer, repetitions counted."""
+    words: list[str] = []
+    for item in program.main.body:
+        members = item.members if isinstance(item, ir.Chain) else (item,)
+        for word, group in groupby(_words(members, module)):
+            count = sum(1 for _ in group)
+            words.append(word if count == 1 else f"{count} × {word}")
+    if len(words) > LONGEST_TOPOLOGY:
+        half = LONGEST_TOPOLOGY // 2
+        words[half:-half] = ["…"]
+    first = words[0]
+    return [first[:1].upper() + first[1:], *words[1:]] if words else ["The identity"]
+
+
+def _words(members: tuple[ir.Statement, ...], module: Module) -> Iterator[str]:
+    for member in members:
+        match member:
+            case ir.Apply(_, op):
+                yield describe(op)
+            case ir.Call(_, function):
+                yield module.spelled[function]
+            case ir.UseSlot() | ir.Chain():
+                pass
+
+
+def describe(op: SymbolicOp) -> str:
+    """An operation in a few words."""
+    match op:
+        case ops.Conv():
+            return f"conv {_extent(op.kernel, op.stride)}"
+        case ops.MaxPool():
+            return f"max pool {_extent(op.kernel, op.stride)}"
+        case ops.AvgPool():
+            return f"average pool {_extent(op.kernel, op.stride)}"
+        case ops.AdaptiveAvgPool():
+            return f"average pool to {_by(op.size)}"
+        case ops.Activation():
+            return op.kind
+        case ops.BatchNorm():
+            return "batch norm"
+        case ops.FrozenBatchNorm():
+            return "frozen batch norm"
+        case ops.GroupNorm():
+            return "group norm"
+        case ops.DropPath():
+            return "drop path"
+        case ops.PadChannels():
+            return "pad channels"
+        case (
+            ops.Linear()
+            | ops.Flatten()
+            | ops.Dropout()
+            | ops.Subsample()
+            | ops.Add()
+            | ops.Multiply()
+            | ops.Concat()
+            | ops.Gate()
+            | ops.Cast()
+        ):
+            return type(op).__name__.lower()
+        case _:
+            assert_never(op)
+
+
+def _extent(kernel: tuple[Expr, Expr], stride: tuple[Expr, Expr]) -> str:
+    by = "" if to_source(stride[0]) == to_source(stride[1]) == "1" else f" / {to_source(stride[0])}"
+    return f"{_by(kernel)}{by}"
+
+
+def _by(size: tuple[Expr, Expr]) -> str:
+    return f"{to_source(size[0])}×{to_source(size[1])}"

@@ -94,7 +94,7 @@ def torch_source(compilation: Compilation) -> str:
     graph = compilation.graph
     return emit(
         compilation.program,
-        Facts(parameters=total_parameters(graph), macs=total_macs(graph), version=__version__),
+        Facts(parameters=total_parameters(graph).trainable, macs=total_macs(graph), version=__version__),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -45,15 +46,16 @@ def members(
     for kind in activations:
         spelled[kind] = _unused(kind[0], free)
         free.add(spelled[kind])
-    attributes, found = [], []
+    attributes: list[str] = []
+    found: list[list[str]] = []
     for index, item in enumerate(body):
         attribute, node = names[index], None
         match item:
             case Apply(_, Activation() as op):
                 kind = (op.kind, op.slope)
                 attribute = spelled[kind]
-                at, in_place = activations[kind]
-                node = constructor(op, write, in_place=in_place) if at == index else None
+                if activations[kind].at == index:
+                    node = constructor(op, write, in_place=activations[kind].in_place)
             case Apply(_, op):
                 node = constructor(op, write) if attribute else None
             case ir.Call():
@@ -62,15 +64,21 @@ def members(
                 node = module.sequential(item.members, write, (notes or {}).get(index))
             case UseSlot(name):
                 first = names.index(name) == index
-                spelling = module.spellings[function.name].slots[name]
-                node = Atom(spelling) if first else None
+                node = Atom(module.spellings[function.name].slots[name]) if first else None
             case _:
                 assert_never(item)
         attributes.append(attribute)
-        found.append(
-            () if node is None else tuple(statement(f"self.{attribute} = ", node, indent=BODY))
-        )
-    return Members(tuple(attributes), tuple(found))
+        found.append([] if node is None else statement(f"self.{attribute} = ", node, indent=BODY))
+    if function is not module.program.main:
+        _move_shared(found, [use.at for use in activations.values() if use.shared])
+    return Members(tuple(attributes), tuple(tuple(lines) for lines in found))
+
+
+def _move_shared(found: list[list[str]], places: Sequence[int]) -> None:
+    """What several statements of a block share is registered after all else."""
+    for place in places:
+        lines, found[place] = found[place], []
+        found[-1] = [*found[-1], *lines]
 
 
 def _own_name(item: Statement) -> str:
@@ -83,21 +91,33 @@ def _own_name(item: Statement) -> str:
             return member(item.name)
 
 
-def _activations(function: Function) -> dict[Kind, tuple[int, bool]]:
-    """Every activation of a body: the statement to register it at, which is the last that uses it,
-    and whether it may write into its input at all of them."""
-    readers: dict[int, int] = {function.result: 1}
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """An activation of a body: the first statement that uses it, whether it may write into its
+    input at every use, and whether there are several."""
+
+    at: int
+    in_place: bool
+    shared: bool = False
+
+
+def _activations(function: Function) -> dict[Kind, _Use]:
+    """The activations of a body; those that agree are one."""
+    readers = Counter([function.result])
     for item in function.body:
-        for operand in item.operands if isinstance(item, Apply) else (item.operand,):
-            readers[operand] = readers.get(operand, 0) + 1
-    found: dict[Kind, tuple[int, bool]] = {}
+        readers.update(item.operands if isinstance(item, Apply) else (item.operand,))
+    found: dict[Kind, _Use] = {}
     for index, item in enumerate(function.body):
         if isinstance(item, Apply) and isinstance(item.op, Activation):
             kind, operand = (item.op.kind, item.op.slope), item.operands[0]
             before = function.body[operand - 1] if operand else None
             made = before.op if isinstance(before, Apply) else None
             in_place = writable(made) and readers[operand] == 1
-            found[kind] = (index, in_place and found.get(kind, (0, True))[1])
+            known = found.get(kind)
+            if known is None:
+                found[kind] = _Use(index, in_place)
+            else:
+                found[kind] = _Use(known.at, known.in_place and in_place, shared=True)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from resnet_dsl.backends.torch.bodies import members, steps
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.forward import lines as forward_lines
-from resnet_dsl.backends.torch.layout import INDENT, Atom, Call, Group, Node, statement
+from resnet_dsl.backends.torch.layout import INDENT, Atom, Call, Group, Node, signature, statement
 from resnet_dsl.backends.torch.modules import Writer
 from resnet_dsl.backends.torch.prose import docstring, paragraphs
 from resnet_dsl.ir import program as ir
@@ -31,12 +31,14 @@ def _chain(function: Function, module: Module, write: Writer) -> list[str]:
         else tuple(_in_chain(item, function, module, write) for item in function.body)
     )
     result: Node = (
-        Group("[", nodes) if gives_list else Call("nn.Sequential", nodes, exploded=len(nodes) > 1)
+        Group("[", nodes, exploded=len(nodes) > 1)
+        if gives_list
+        else Call("nn.Sequential", nodes, exploded=len(nodes) > 1)
     )
     kind = "list[nn.Module]" if gives_list else "nn.Sequential"
     name = module.spelled[function.name]
     return [
-        *statement("def ", Call(name, _parameters(function, module)), f" -> {kind}:"),
+        *signature(name, _parameters(function, module), kind),
         *docstring(_doc(function), INDENT),
         *(PAD + line for line in write.statements),
         *statement("return ", result, indent=INDENT),
@@ -62,12 +64,7 @@ def _block(function: Function, module: Module, write: Writer) -> list[str]:
         f"class {module.spelled[function.name]}(nn.Module):",
         *docstring(_doc(function), INDENT),
         "",
-        *statement(
-            "def ",
-            Call("__init__", (Atom("self"), *_parameters(function, module))),
-            " -> None:",
-            indent=INDENT,
-        ),
+        *signature("__init__", ("self", *_parameters(function, module)), "None", indent=INDENT),
         f"{PAD}{PAD}super().__init__()",
         *(f"{PAD}{PAD}{line}" for line in write.statements),
         *(line for group in own.lines for line in group),
@@ -77,7 +74,7 @@ def _block(function: Function, module: Module, write: Writer) -> list[str]:
     ]
 
 
-def _parameters(function: Function, module: Module) -> tuple[Node, ...]:
+def _parameters(function: Function, module: Module) -> tuple[str, ...]:
     """The parameters and slots as a signature has them: what has a default comes last."""
     spelling = module.spellings[function.name]
     required, optional = [], []
@@ -93,7 +90,7 @@ def _parameters(function: Function, module: Module) -> tuple[Node, ...]:
             required.append(f"{name}: nn.Module")
         else:
             optional.append(f"{name}: nn.Module | None = None")
-    return tuple(Atom(text) for text in (*required, *optional))
+    return (*required, *optional)
 
 
 def _doc(function: Function) -> list[str]:

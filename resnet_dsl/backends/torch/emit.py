@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.definitions import definition
 from resnet_dsl.backends.torch.initial import Policy, operations
-from resnet_dsl.backends.torch.layout import Atom, Group, flat, statement
-from resnet_dsl.backends.torch.layout import Call as LayoutCall
+from resnet_dsl.backends.torch.layout import Atom, Group, flat, signature, statement
 from resnet_dsl.backends.torch.modules import Writer, helper
 from resnet_dsl.backends.torch.names import Names, Spelling, class_name, identifier
 from resnet_dsl.backends.torch.network import Network
@@ -88,10 +87,8 @@ def emit(program: Program, facts: Facts) -> str:
 def _backbone_signature(program: Program, factory: str, name: str) -> list[str]:
     last = tuple(Atom(f'"{feature.stage}"') for feature in program.features[-DEFAULT_STAGES:])
     stages = flat(Group("(", last)) or ""
-    parameter = Atom(f"stages: Sequence[str] = {stages}")
-    return statement(
-        "def ", LayoutCall(f"{factory}_backbone", (parameter,)), f" -> {name}Backbone:"
-    )
+    default = f"stages: Sequence[str] = {stages}"
+    return signature(f"{factory}_backbone", [default], f"{name}Backbone")
 
 
 def _network_class(name: str, names: Names) -> str:

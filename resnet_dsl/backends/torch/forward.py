@@ -177,9 +177,10 @@ class _Forward:
             return not busy and name not in waiting
 
         if held.kind != "choice":
-            for name in held.variables:
-                if is_free(name):
-                    return name
+            # The oldest of its operands' variables: what a residual joins, it joins to the outer value.
+            free = [name for name in self.holders if name in held.variables and is_free(name)]
+            if free:
+                return free[0]
         return next(filter(is_free, _spellings(self.roles.get(value, "out"))))
 
     def _finish(self, result: int) -> None:

@@ -15,6 +15,7 @@ long form even where the short one fits (the trailing comma keeps `ruff format` 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 from unicodedata import east_asian_width
@@ -116,6 +117,18 @@ def statement(before: str, node: Node, after: str = "", *, indent: int = 0) -> l
             ]
         case _:
             assert_never(node)
+
+
+def signature(name: str, parameters: Sequence[str], result: str, *, indent: int = 0) -> list[str]:
+    """The lines of a `def`; as those of a call, but a parameter on a line has a comma always."""
+    pad, inner = " " * indent, " " * (indent + INDENT)
+    joined = ", ".join(parameters)
+    line = f"{pad}def {name}({joined}) -> {result}:"
+    if width(line) <= LINE_LENGTH:
+        return [line]
+    one_line = len(parameters) > 1 and width(inner + joined) <= LINE_LENGTH
+    inside = [inner + joined] if one_line else [f"{inner}{each}," for each in parameters]
+    return [f"{pad}def {name}(", *inside, f"{pad}) -> {result}:"]
 
 
 def _inside(

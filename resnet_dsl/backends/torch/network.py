@@ -181,12 +181,16 @@ class Network:
         """The method that draws the weights of the first `end` statements; nothing where torch's
         own defaults are what the spec asks for."""
         general = self.policy.general_branches()
-        special: list[str] = []
+        alike: dict[tuple[str, ...], list[str]] = {}
         for name, found in self.block_specials:
             lines = [line for each in found for line in self.policy.lines(each, "module")]
-            if lines:
-                keyword = "elif" if special else "if"
-                special += [f"{keyword} isinstance(module, {name}):", *(PAD + x for x in lines)]
+            alike.setdefault(tuple(lines), []).append(name)
+        alike.pop((), None)
+        special: list[str] = []
+        for set_right, names in alike.items():
+            keyword = "elif" if special else "if"
+            special.append(f"{keyword} isinstance(module, {' | '.join(names)}):")
+            special += [PAD + line for line in set_right]
         own = self._self_lines(0, end)
         if not (general or special or own):
             return []

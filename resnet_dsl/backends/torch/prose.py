@@ -8,6 +8,7 @@ from textwrap import wrap
 
 from resnet_dsl.backends.torch.layout import LINE_LENGTH, width
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
 _QUOTES = '"""'
 
 
@@ -42,7 +43,11 @@ def docstring(parts: Iterable[str], indent: int) -> list[str]:
         if "\n" in block:
             lines += [f"{pad}{line}".rstrip() for line in block.splitlines()]
         else:
-            lines += [f"{pad}{line}" for line in _wrapped(block, LINE_LENGTH - indent - 3)]
+            columns = LINE_LENGTH - indent - len(_QUOTES)
+            wrapped = _wrapped(block, columns)
+            if len(blocks) == len(wrapped) == 1:  # no room for the closing quotes, which go with it
+                wrapped = _wrapped(block, columns - len(_QUOTES))
+            lines += [f"{pad}{line}" for line in wrapped]
     lines[0] = f"{pad}{_QUOTES}{lines[0].lstrip()}"
     return [*lines, f"{pad}{_QUOTES}"]
 
@@ -54,4 +59,6 @@ def sentence(text: str) -> str:
 
 def _wrapped(text: str, columns: int) -> list[str]:
     # Wide characters take two columns each; where there are any, half as many surely fit.
-    return wrap(text, columns if width(text) == len(text) else columns // 2, break_on_hyphens=False)
+    fitting = columns if width(text) == len(text) else columns // 2
+    lines = wrap(text, fitting, break_on_hyphens=False)
+    return [line.replace(NO_BREAK, " ") for line in lines]

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, assert_never
 
 from resnet_dsl.backends.torch.chains import Module
-from resnet_dsl.backends.torch.prose import paragraphs, sentence
+from resnet_dsl.backends.torch.prose import NO_BREAK, paragraphs, sentence
 from resnet_dsl.ir import ops
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.expr import Expr, to_source
@@ -27,12 +27,15 @@ def summary(program: Program, facts: Facts, factory: str, module: Module) -> lis
         f"    outputs = model(torch.randn(1, {channels}, {height}, {width}))",
     ]
     doc = paragraphs(program.doc)
+    words = topology(program, module)
     title = sentence(doc[0]) if doc else f"The network {factory}."
     spec = f" from a spec with SHA-256 {program.spec_hash}" if program.spec_hash else ""
     return [
         title,
         *doc[1:],
-        sentence(", ".join(topology(program, module))),
+        sentence(
+            f"Topology: {', '.join(words).replace(' ', NO_BREAK).replace(f',{NO_BREAK}', ', ')}"
+        ),
         f"Input (N, {channels}, {height}, {width}); {facts.parameters:,} parameters; "
         f"{facts.macs:,} multiply-adds an image.",
         "\n".join(usage),
@@ -51,8 +54,7 @@ def topology(program: Program, module: Module) -> list[str]:
     if len(words) > LONGEST_TOPOLOGY:
         half = LONGEST_TOPOLOGY // 2
         words[half:-half] = ["…"]
-    first = words[0]
-    return [first[:1].upper() + first[1:], *words[1:]] if words else ["The identity"]
+    return words or ["the identity"]
 
 
 def _words(members: tuple[ir.Statement, ...], module: Module) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """For every spec: the torch target and the ONNX target compute the same thing from one file of weights.
 
-The weights are the seeded ones with the running statistics of a real forward pass, so that folding is put to the test
-and deep nets do not overflow.
+The weights are the seeded ones, with statistics that put folding to the test and keep the net well conditioned: a
+residual net takes those of a real forward pass (without them 600 additions overflow); a plain net must not, because
+normalising every layer of a deep plain net multiplies rounding errors layer by layer (their
+condition grows with depth), so it takes random ones near the identity.
 """
 
 from __future__ import annotations
@@ -47,17 +49,29 @@ def _with_real_statistics(model: torch.nn.Module, images: torch.Tensor) -> None:
     model.eval()
 
 
+def _with_mild_statistics(model: torch.nn.Module) -> None:
+    generator = torch.Generator().manual_seed(2)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.05, generator=generator)
+            module.running_var.uniform_(0.8, 1.25, generator=generator)
+
+
 @pytest.mark.parametrize("path", _cases())
 def test_onnx_runtime_agrees_with_the_torch_target(path: Path, tmp_path: Path) -> None:
-    name = compile_spec(path).spec.name
+    compilation = compile_spec(path)
+    name = compilation.spec.name
     build(str(path), BuildOptions(("torch",), tmp_path, seed=3, write_weights=True))
     model = construct(tmp_path / f"{name}.py").eval()
     weights = tmp_path / f"{name}.safetensors"
     model.load_state_dict(load_file(weights), strict=True)
-    channels, height, width = compile_spec(path).spec.input.channels, *compile_spec(path).spec.input.size
+    channels, height, width = compilation.program.input
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(2, channels, height, width, generator=generator)
-    _with_real_statistics(model, images)
+    if compilation.spec.shortcut.name == "none":
+        _with_mild_statistics(model)
+    else:
+        _with_real_statistics(model, images)
     save_file(model.state_dict(), weights)
     with torch.no_grad():
         expected = model(images).numpy()

@@ -102,6 +102,8 @@ CODES: dict[str, str] = {
     "RD640": "an ONNX opset that cannot be written",
     "RD641": "a network whose image size must be known",
     "RD642": "an output that is no stage",
+    "RD651": "training data that do not fit the network",
+    "RD652": "training settings that do not hold together",
     # RD7xx: the command line
 }
 """Every code and its short title, by family; a module that raises a new code adds it here."""

@@ -104,7 +104,8 @@ def _fold_into(conv: Node, node: Node, op: BatchNorm[int] | FrozenBatchNorm[int]
     norm = Norm(stored[0], stored[1], stored[2], stored[3], op.eps)
     weight = conv.constants[0]
     bias = _stored(conv.constants[1]) if conv.op.bias else None
-    folded_weight = replace(weight, source=FoldedWeight(_stored(weight), weight.shape, norm))
+    source = FoldedWeight(_stored(weight), weight.shape, norm)
+    folded_weight = Constant(weight.name, weight.shape, source, weight.trainable, weight.dtype)
     folded_bias = Constant(
         name=weight.name.removesuffix("weight") + "bias",
         shape=(conv.op.out_channels,),
@@ -112,7 +113,16 @@ def _fold_into(conv: Node, node: Node, op: BatchNorm[int] | FrozenBatchNorm[int]
         trainable=weight.trainable,
         dtype=weight.dtype,
     )
-    return replace(conv, op=replace(conv.op, bias=True), constants=(folded_weight, folded_bias))
+    return Node(
+        name=conv.name,
+        op=conv.op if conv.op.bias else replace(conv.op, bias=True),
+        inputs=conv.inputs,
+        shape=conv.shape,
+        constants=(folded_weight, folded_bias),
+        group=conv.group,
+        block=conv.block,
+        dtype=conv.dtype,
+    )
 
 
 def _stored(constant: Constant) -> Stored:

@@ -27,7 +27,8 @@ Array = NDArray[np.float32]
 
 
 class Weights(Protocol):
-    """A source of float32 tensors by state-dict key. Callers do not write into what they get; threads may call."""
+    """A source of float32 tensors by state-dict key. A tensor that can be written is the caller's own; one that is
+    shared comes read-only. Threads may call."""
 
     def get(self, key: str, shape: Shape, fill: Init | float) -> Array: ...
 
@@ -55,7 +56,9 @@ class LoadedWeights:
             raise _unfit(f"the weights have no `{key}`")
         if tensor.shape != shape:
             raise _unfit(f"`{key}` has the shape {tensor.shape}, and the network wants {shape}")
-        return np.asarray(tensor, np.float32)
+        view = np.asarray(tensor, np.float32).view()
+        view.flags.writeable = False
+        return view
 
 
 @dataclass(slots=True)
@@ -64,11 +67,19 @@ class RecordingWeights:
 
     source: Weights
     hashes: dict[str, bytes] = field(default_factory=dict)
+    _vectors: dict[str, Array] = field(default_factory=dict)
 
     def get(self, key: str, shape: Shape, fill: Init | float) -> Array:
+        vector = self._vectors.get(key)
+        if vector is not None and vector.shape == shape:
+            return vector
         tensor = self.source.get(key, shape, fill)
         if key not in self.hashes:
             self.hashes[key] = _tensor_hash(key, tensor)
+        if len(shape) == 1:
+            # A folded weight and a folded bias read the same vectors; they are small, and are kept.
+            tensor.flags.writeable = False
+            self._vectors[key] = tensor
         return tensor
 
     def digest(self) -> str:
@@ -91,27 +102,20 @@ def weights_digest(entries: Iterable[tuple[str, NDArray[Any]]]) -> str:
 def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
     """The numbers of a constant, in its element type; bfloat16 as its bits, in uint16.
 
-    Folding is done in float64 and rounded once. Raises CompileError: RD507 where the weights lack a tensor, RD511 where
-    float16 cannot hold a number, RD512 where statistics cannot be folded.
+    Factors of folding are computed in float64; a float32 weight is multiplied in float32. Raises CompileError: RD507
+    where the weights lack a tensor, RD511 where float16 cannot hold a number, RD512 where statistics cannot be folded.
     """
     source = constant.source
     match source:
         case Stored(key, fill):
             return _rounded(weights.get(key, constant.shape, fill), constant)
         case FoldedWeight(weight, shape, norm):
-            scale = _scale(norm, shape[:1], weights)
-            wide = scale.reshape(-1, *[1] * (len(shape) - 1))
+            scale = _scale(norm, shape[:1], weights).reshape(-1, *[1] * (len(shape) - 1))
             tensor = weights.get(weight.key, shape, weight.fill)
             if constant.dtype == "float32":
-                # In pieces that stay in the cache, where a float64 copy of the whole would not.
-                return np.multiply(
-                    tensor,
-                    wide,
-                    out=np.empty(shape, np.float32),
-                    dtype=np.float64,
-                    casting="same_kind",
-                )
-            return _rounded(tensor * wide, constant)
+                out = tensor if tensor.flags.writeable else np.empty(shape, np.float32)
+                return np.multiply(tensor, scale.astype(np.float32), out=out)
+            return _rounded(tensor * scale, constant)
         case FoldedBias(bias, norm):
             size = constant.shape
             centred = -_read(norm.mean, size, weights)
@@ -176,7 +180,9 @@ def bfloat16_bits(tensor: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def _tensor_hash(key: str, tensor: NDArray[Any]) -> bytes:
-    state = sha256(f"{key}\0{tensor.dtype}\0{','.join(map(str, tensor.shape))}\0".encode())
+    state = sha256(
+        f"{key}\0{tensor.dtype.kind}{tensor.dtype.itemsize}\0{','.join(map(str, tensor.shape))}\0".encode()
+    )
     state.update(np.ascontiguousarray(tensor).data)
     return state.digest()
 

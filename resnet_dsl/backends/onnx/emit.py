@@ -7,14 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from onnx import GraphProto, ModelProto, ValueInfoProto
-
-import resnet_dsl
-from resnet_dsl.backends.onnx.builder import ELEMENT_TYPES, GraphBuilder
+from resnet_dsl.backends.onnx import proto
+from resnet_dsl.backends.onnx.builder import GraphBuilder
 from resnet_dsl.backends.onnx.operators import Operands, emit_operation
-from resnet_dsl.backends.onnx.options import OnnxOptions, constants_of, ir_version, opset_of
+from resnet_dsl.backends.onnx.options import OnnxOptions, constants_of, opset_of
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.ir.graph import Constant, DType, Graph, Shape
+from resnet_dsl.ir.graph import DType, Graph, Shape
 from resnet_dsl.ir.ops import AdaptiveAvgPool
 
 INPUT = "input"
@@ -23,11 +21,11 @@ OUTPUT = "logits"
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A model without its weights: `model` has no graph in it, `graph` has none of `constants` in it."""
+    """A GraphProto that lacks its weights; `initializers` counts the small constants that it has."""
 
-    model: ModelProto
-    graph: GraphProto
-    constants: tuple[Constant, ...]
+    graph: bytes
+    nodes: int
+    initializers: int
     opset: int
 
 
@@ -36,9 +34,8 @@ def emit(graph: Graph, options: OnnxOptions) -> Emitted:
     be had, RD642 for an output that is no stage.
     """
     opset = opset_of(graph, options)
-    constants = constants_of(graph)
     outputs = {OUTPUT: graph.output, **_features(graph, options)}
-    build = GraphBuilder(graph.name, opset, {INPUT, *outputs, *(item.name for item in constants)})
+    build = GraphBuilder(opset, {INPUT, *outputs, *(item.name for item in constants_of(graph))})
     result_names = _result_names(graph, outputs, build)
 
     values = [INPUT]
@@ -60,16 +57,14 @@ def emit(graph: Graph, options: OnnxOptions) -> Emitted:
         if values[value] != name:
             build.node("Identity", name, (values[value],))
 
-    proto = build.proto
-    proto.doc_string = graph.doc
-    spatial = ("height", "width") if options.dynamic_size else graph.input[1:]
-    proto.input.append(_value(INPUT, "float32", (graph.input[0], *spatial)))
-    for name, value in outputs.items():
-        shape: tuple[int | str, ...] = _shape(graph, value)
-        if dynamic[value] and len(shape) == 3:
-            shape = (shape[0], f"{name}.height", f"{name}.width")
-        proto.output.append(_value(name, _dtype(graph, value), shape))
-    return Emitted(_model(graph, opset), proto, constants, opset)
+    message = proto.graph(
+        graph.name,
+        graph.doc,
+        build.fields(),
+        [_end(INPUT, graph, 0, dynamic[0])],
+        [_end(name, graph, value, dynamic[value]) for name, value in outputs.items()],
+    )
+    return Emitted(message, build.nodes, build.initializers, opset)
 
 
 def _features(graph: Graph, options: OnnxOptions) -> dict[str, int]:
@@ -106,24 +101,11 @@ def _dtype(graph: Graph, value: int) -> DType:
     return graph.nodes[value - 1].dtype if value else "float32"
 
 
-def _value(name: str, dtype: DType, shape: tuple[int | str, ...]) -> ValueInfoProto:
-    """An input or output; the batch goes before `shape`, and a word is a symbolic dimension."""
-    info = ValueInfoProto(name=name)
-    info.type.tensor_type.elem_type = ELEMENT_TYPES[dtype]
-    for size in ("batch", *shape):
-        if isinstance(size, str):
-            info.type.tensor_type.shape.dim.add(dim_param=size)
-        else:
-            info.type.tensor_type.shape.dim.add(dim_value=size)
-    return info
-
-
-def _model(graph: Graph, opset: int) -> ModelProto:
-    model = ModelProto(
-        ir_version=ir_version(opset),
-        producer_name="resnet-dsl",
-        producer_version=resnet_dsl.__version__,
-        doc_string=graph.doc,
-    )
-    model.opset_import.add(domain="", version=opset)
-    return model
+def _end(name: str, graph: Graph, value: int, dynamic: bool) -> bytes:
+    """An input or output; the batch goes before its shape, and a word is a symbolic dimension."""
+    shape: tuple[int | str, ...] = _shape(graph, value)
+    if dynamic and len(shape) == 3:
+        prefix = "" if name == INPUT else f"{name}."
+        shape = (shape[0], f"{prefix}height", f"{prefix}width")
+    kind = proto.ELEMENT_TYPES[_dtype(graph, value)]
+    return proto.value_info(name, kind, ("batch", *shape))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import assert_never
 
-from resnet_dsl.backends.onnx.builder import ELEMENT_TYPES, GraphBuilder
+from resnet_dsl.backends.onnx.builder import GraphBuilder
+from resnet_dsl.backends.onnx.proto import ELEMENT_TYPES
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import Node, Shape
 from resnet_dsl.ir.ops import (
@@ -133,6 +134,7 @@ def _pairwise(build: GraphBuilder, kind: str, result: str, values: tuple[str, ..
 
 
 def _activation(build: GraphBuilder, op: Activation, node: Node, result: str, x: str) -> str:
+    # TensorRT takes Mish and HardSwish of every type but bfloat16, and what they are made of.
     match op.kind:
         case "relu":
             return build.node("Relu", result, (x,))
@@ -148,12 +150,12 @@ def _activation(build: GraphBuilder, op: Activation, node: Node, result: str, x:
         case "silu":
             return build.node("Mul", result, (x, build.step("Sigmoid", result, (x,))))
         case "mish":
-            if build.opset >= 18:
+            if build.opset >= 18 and node.dtype != "bfloat16":
                 return build.node("Mish", result, (x,))
             soft = build.step("Softplus", result, (x,))
             return build.node("Mul", result, (x, build.step("Tanh", result, (soft,))))
         case "hardswish":
-            if build.opset >= 14:
+            if build.opset >= 14 and node.dtype != "bfloat16":
                 return build.node("HardSwish", result, (x,))
             gate = build.step("HardSigmoid", result, (x,), alpha=1 / 6, beta=0.5)
             return build.node("Mul", result, (x, gate))

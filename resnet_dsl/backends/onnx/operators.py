@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import assert_never
 
+from resnet_dsl.backends.onnx.activations import emit_activation
 from resnet_dsl.backends.onnx.builder import GraphBuilder
 from resnet_dsl.backends.onnx.proto import ELEMENT_TYPES
 from resnet_dsl.errors import CompileError, Diagnostic
@@ -69,7 +69,7 @@ def emit_operation(build: GraphBuilder, node: Node, result: str, read: Operands)
                 "BatchNormalization", result, (first, *read.constants), epsilon=op.eps
             )
         case Activation():
-            return _activation(build, op, node, result, first)
+            return emit_activation(build, op, node.dtype, result, first)
         case Add():
             return _pairwise(build, "Add", result, read.values)
         case Multiply():
@@ -131,55 +131,6 @@ def _pairwise(build: GraphBuilder, kind: str, result: str, values: tuple[str, ..
     for value in values[1:-1]:
         total = build.step(kind, result, (total, value))
     return build.node(kind, result, (total, values[-1])) if len(values) > 1 else total
-
-
-def _activation(build: GraphBuilder, op: Activation, node: Node, result: str, x: str) -> str:
-    # TensorRT takes Mish and HardSwish of every type but bfloat16, and what they are made of.
-    match op.kind:
-        case "relu":
-            return build.node("Relu", result, (x,))
-        case "relu6":
-            low, high = build.scalar(0.0, node.dtype), build.scalar(6.0, node.dtype)
-            return build.node("Clip", result, (x, low, high))
-        case "leaky_relu":
-            return build.node("LeakyRelu", result, (x,), alpha=float(op.slope))
-        case "elu":
-            return build.node("Elu", result, (x,), alpha=float(op.slope))
-        case "gelu":
-            return _gelu(build, node, result, x)
-        case "silu":
-            return build.node("Mul", result, (x, build.step("Sigmoid", result, (x,))))
-        case "mish":
-            if build.opset >= 18 and node.dtype != "bfloat16":
-                return build.node("Mish", result, (x,))
-            soft = build.step("Softplus", result, (x,))
-            return build.node("Mul", result, (x, build.step("Tanh", result, (soft,))))
-        case "hardswish":
-            if build.opset >= 14 and node.dtype != "bfloat16":
-                return build.node("HardSwish", result, (x,))
-            gate = build.step("HardSigmoid", result, (x,), alpha=1 / 6, beta=0.5)
-            return build.node("Mul", result, (x, gate))
-        case "hardsigmoid":
-            return build.node("HardSigmoid", result, (x,), alpha=1 / 6, beta=0.5)
-        case "sigmoid":
-            return build.node("Sigmoid", result, (x,))
-        case "tanh":
-            return build.node("Tanh", result, (x,))
-        case "softplus":
-            return build.node("Softplus", result, (x,))
-        case _:
-            assert_never(op.kind)
-
-
-def _gelu(build: GraphBuilder, node: Node, result: str, x: str) -> str:
-    """x (1 + erf(x / sqrt 2)) / 2 (Hendrycks & Gimpel 2016)."""
-    if build.opset >= 20:
-        return build.node("Gelu", result, (x,))
-    scaled = build.step("Div", result, (x, build.scalar(sqrt(2), node.dtype)))
-    wave = build.step("Erf", result, (scaled,))
-    shifted = build.step("Add", result, (wave, build.scalar(1.0, node.dtype)))
-    product = build.step("Mul", result, (x, shifted))
-    return build.node("Mul", result, (product, build.scalar(0.5, node.dtype)))
 
 
 def _pool(

@@ -26,10 +26,14 @@ _FLOAT, _INT, _INTS = 1, 2, 7
 # TensorProto.DataLocation
 _EXTERNAL = 1
 
+_ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
+
 
 def varint(value: int) -> bytes:
     """A number in groups of 7 bits, the lowest first, the top bit saying that more follow; a negative one as its 64
     bits."""
+    if 0 <= value < 0x80:
+        return _ONE_BYTE[value]
     value &= 0xFFFF_FFFF_FFFF_FFFF
     groups = bytearray()
     while value > 0x7F:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias, assert_never
@@ -35,12 +35,13 @@ def members(
     function: Function,
     module: Module,
     write: Writer,
-    notes: Mapping[int, Mapping[int, str]] | None = None,
+    features: Sequence[Feature] = (),
 ) -> Members:
-    """The members of a block. `notes` are comments inside of the chain at a statement."""
+    """The members of a block; of the main function, which has `features`, too."""
+    notes = _notes(function, features)
     body = function.body
     names = [_own_name(item) for item in body]
-    activations = _activations(function)
+    activations = _activations(function, [item.value for item in features])
     free = {name for name in names if name}
     spelled = {}
     for kind in activations:
@@ -61,7 +62,7 @@ def members(
             case ir.Call():
                 node = module.module(item, write)
             case Chain():
-                node = module.sequential(item.members, write, (notes or {}).get(index))
+                node = module.sequential(item.members, write, notes.get(index))
             case UseSlot(name):
                 first = names.index(name) == index
                 node = Atom(module.spellings[function.name].slots[name]) if first else None
@@ -101,9 +102,10 @@ class _Use:
     shared: bool = False
 
 
-def _activations(function: Function) -> dict[Kind, _Use]:
-    """The activations of a body; those that agree are one."""
-    readers = Counter([function.result])
+def _activations(function: Function, kept: Iterable[int]) -> dict[Kind, _Use]:
+    """The activations of a body; those that agree are one. `kept` are values that someone else
+    reads besides."""
+    readers = Counter([function.result, *kept])
     for item in function.body:
         readers.update(item.operands if isinstance(item, Apply) else (item.operand,))
     found: dict[Kind, _Use] = {}
@@ -213,3 +215,20 @@ def _if_filled(slot: str) -> Callable[[Sequence[Node]], Node]:
         return Atom(f"{operand} if self.{slot} is None else self.{slot}({operand})")
 
     return write
+
+
+def _notes(function: Function, features: Sequence[Feature]) -> dict[int, dict[int, str]]:
+    """For chains with features inside: comments at the members where stages begin."""
+    notes: dict[int, dict[int, str]] = {}
+    starts: dict[int, int] = {}
+    for item in features:
+        if item.chain_end is None:
+            continue
+        chain = function.body[item.value - 1]
+        assert isinstance(chain, Chain)
+        places = {int(member.name): index for index, member in enumerate(chain.members)}
+        start = places[starts.get(item.value, 0)]
+        shape = f"{item.stage}: (N, {item.channels}, {item.height}, {item.width})"
+        notes.setdefault(item.value - 1, {})[start] = shape
+        starts[item.value] = item.chain_end
+    return notes

@@ -88,10 +88,11 @@ class Module:
         """The arguments of an nn.Sequential. `notes` are comments above the member at which a part
         of the chain begins; no loop runs across one."""
         found: list[Node] = []
-        marked = in_place(members)
         starts = sorted({0, *(notes or ())})
         for start, end in zip(starts, [*starts[1:], len(members)], strict=True):
-            nodes = [node for run in runs(marked[start:end]) for node in self._run(run, write)]
+            nodes = [
+                node for run in runs(in_place(members[start:end])) for node in self._run(run, write)
+            ]
             if notes and start in notes and nodes:
                 nodes[0] = Noted(notes[start], nodes[0])
             found += nodes

@@ -15,7 +15,7 @@ from resnet_dsl.backends.torch.layout import Atom, Group, flat, signature, state
 from resnet_dsl.backends.torch.modules import Writer, helper
 from resnet_dsl.backends.torch.names import Names, Spelling, class_name, identifier
 from resnet_dsl.backends.torch.network import Network
-from resnet_dsl.backends.torch.prose import docstring
+from resnet_dsl.backends.torch.prose import docstring, quoted
 from resnet_dsl.backends.torch.summary import summary
 from resnet_dsl.ir.ops import Concat, Flatten
 from resnet_dsl.ir.program import Apply, Call, Program
@@ -85,7 +85,7 @@ def emit(program: Program, facts: Facts) -> str:
 
 
 def _backbone_signature(program: Program, factory: str, name: str) -> list[str]:
-    last = tuple(Atom(f'"{feature.stage}"') for feature in program.features[-DEFAULT_STAGES:])
+    last = tuple(Atom(quoted(feature.stage)) for feature in program.features[-DEFAULT_STAGES:])
     stages = flat(Group("(", last)) or ""
     default = f"stages: Sequence[str] = {stages}"
     return signature(f"{factory}_backbone", [default], f"{name}Backbone")

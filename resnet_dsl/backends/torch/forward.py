@@ -14,6 +14,7 @@ from itertools import count
 from typing import Literal, TypeAlias
 
 from resnet_dsl.backends.torch.layout import INDENT, LINE_LENGTH, Atom, Call, Node, flat, statement
+from resnet_dsl.backends.torch.prose import quoted
 
 Kind: TypeAlias = Literal["layer", "light", "glance", "choice", "join"]
 """What a step is to a reader: the one layer of its line; what stands around a layer; the same, and
@@ -163,7 +164,7 @@ class _Forward:
         held = self.pending.pop(value)
         name = self._variable(value, held, index)
         feature = self.steps[value - 1].feature
-        kept = f'outputs["{feature}"] = ' if feature is not None else ""
+        kept = f"outputs[{quoted(feature)}] = " if feature is not None else ""
         self.out += statement(f"{kept}{name} = ", held.node, indent=BODY)
         self.variables[value] = name
         self.holders[name] = value

@@ -17,13 +17,15 @@ from resnet_dsl.backends.torch.forward import lines as forward_lines
 from resnet_dsl.backends.torch.initial import Policy, Special
 from resnet_dsl.backends.torch.layout import INDENT, Atom, Group, Prefixed, statement
 from resnet_dsl.backends.torch.modules import Writer
-from resnet_dsl.backends.torch.prose import docstring
+from resnet_dsl.backends.torch.prose import docstring, quoted
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.ops import Conv, Linear
 from resnet_dsl.ir.program import Chain, Feature, Function
 from resnet_dsl.passes.specialise import names_read
 
 PAD = " " * INDENT
+BEFORE_HEAD = "head"
+"""The key of what the head reads, where it is not the output of the last stage."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Network:
     def of(cls, module: Module, name: str, policy: Policy, write: Writer) -> Network:
         program = module.program
         features = program.features
-        own = members(program.main, module, write, _notes(program.main, features))
+        own = members(program.main, module, write, features)
         path, values = steps(program.main, own.attributes, module, features)
         cut = _cut(program.main, features)
         if not cut:
             path = [replace(step, feature=None) for step in path]
+        elif path[(end := values[cut]) - 1].feature is None:
+            path[end - 1] = replace(path[end - 1], feature=BEFORE_HEAD)
         specials = [
             (module.spelled[function.name], list(policy.specials(function.body)))
             for function in program.functions.values()
@@ -90,7 +94,7 @@ class Network:
     def trunk(self) -> list[str]:
         """Stem and stages."""
         stages = tuple(
-            Prefixed(f'"{item.stage}": ', Atom(f"({item.channels}, {item.stride})"))
+            Prefixed(f"{quoted(item.stage)}: ", Atom(f"({item.channels}, {item.stride})"))
             for item in self.features
         )
         annotated = "STAGES: ClassVar[dict[str, tuple[int, int]]] = "
@@ -121,7 +125,7 @@ class Network:
             for step in self.steps[start:]
         ]
         result = self.values[self.module.program.main.result] - start
-        last = self.features[-1].stage
+        last = quoted(self.steps[start - 1].feature or "")
         body = forward_lines(head, result, {0: "x"}, self._outcome())
         return [
             f"class {self.name}({self.name}Trunk):",
@@ -132,7 +136,7 @@ class Network:
             *self._self_lines(self.cut, len(self.own.lines)),
             "",
             f"{PAD}def forward(self, x: Tensor) -> Tensor:",
-            f'{PAD}{PAD}x = self.forward_features(x)["{last}"]',
+            f"{PAD}{PAD}x = self.forward_features(x)[{last}]",
             *body,
         ]
 
@@ -245,32 +249,16 @@ def _loop(branches: Sequence[str]) -> list[str]:
 
 
 def _cut(main: Function, features: Sequence[Feature]) -> int:
-    """How many statements make the trunk; 0 where the main function cannot be cut there: where the
-    head reads something besides the last stage's output, or the trunk knows the classes."""
+    """How many statements make the trunk: all up to the last stage's, and then as many as it takes
+    until the rest reads one value only. 0 where the main function cannot be cut: where it has no
+    stages, or the trunk would know the classes."""
     if not features:
         return 0
-    cut = max(item.value for item in features)
-    if features[-1].value != cut:
-        return 0
-    for item in main.body[cut:]:
-        operands = item.operands if isinstance(item, ir.Apply) else (item.operand,)
-        if min(operands) < cut:
-            return 0
+    last = max(item.value for item in features)
+    cut, oldest = len(main.body), len(main.body)
+    for index in range(len(main.body) - 1, last - 1, -1):
+        item = main.body[index]
+        oldest = min(oldest, *(item.operands if isinstance(item, ir.Apply) else (item.operand,)))
+        if oldest >= index:
+            cut = index
     return 0 if names_read(replace(main, body=main.body[:cut])) else cut
-
-
-def _notes(main: Function, features: Sequence[Feature]) -> dict[int, dict[int, str]]:
-    """For chains with features inside: comments at the members where stages begin."""
-    notes: dict[int, dict[int, str]] = {}
-    starts: dict[int, int] = {}
-    for item in features:
-        if item.chain_end is None:
-            continue
-        chain = main.body[item.value - 1]
-        assert isinstance(chain, Chain)
-        places = {int(member.name): index for index, member in enumerate(chain.members)}
-        start = places[starts.get(item.value, 0)]
-        shape = f"{item.stage}: (N, {item.channels}, {item.height}, {item.width})"
-        notes.setdefault(item.value - 1, {})[start] = shape
-        starts[item.value] = item.chain_end
-    return notes

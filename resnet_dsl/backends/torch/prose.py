@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from textwrap import wrap
 
 from resnet_dsl.backends.torch.layout import LINE_LENGTH, width
+from resnet_dsl.ir.expr import literal, to_source
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _QUOTES = '"""'
@@ -50,6 +51,11 @@ def docstring(parts: Iterable[str], indent: int) -> list[str]:
             lines += [f"{pad}{line}" for line in wrapped]
     lines[0] = f"{pad}{_QUOTES}{lines[0].lstrip()}"
     return [*lines, f"{pad}{_QUOTES}"]
+
+
+def quoted(text: str) -> str:
+    """A string literal, in the quotes that `ruff format` prefers."""
+    return to_source(literal(text))
 
 
 def sentence(text: str) -> str:

@@ -5,6 +5,8 @@ The template gets finished lines; what is decided by a setting is decided here.
 
 from __future__ import annotations
 
+from functools import cache
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from resnet_dsl.backends.trainer import lines
@@ -30,34 +32,42 @@ def emit(settings: TrainSettings) -> str:
     for name in (settings.name, settings.module, settings.factory):
         if not name.isidentifier():
             raise ValueError(f"not an identifier: {name!r}")
-    environment = Environment(
+    size = "×".join(map(str, settings.input))
+    return (
+        _environment()
+        .get_template("train.py.j2")
+        .render(
+            name=settings.name,
+            module=settings.module,
+            factory=settings.factory,
+            version=settings.version,
+            origin=f" from the spec {settings.spec_hash[:16]}" if settings.spec_hash else "",
+            out=lines.out_folder(settings),
+            data_title=f"{_TITLES[settings.data]}: {size}, {settings.classes} classes",
+            recipe_title=lines.recipe(settings),
+            needs=_NEEDS[settings.data],
+            data_imports=_IMPORTS[settings.data],
+            data_template=f"data/{settings.data}.py.j2",
+            settings=lines.constants(settings),
+            schedule=lines.schedule(settings),
+            shifted=lines.shifted(settings),
+            inference=lines.inference(settings),
+            threads=["torch.set_num_threads(THREADS)"] if settings.threads else [],
+            optimizer=lines.optimizer(settings),
+            standardise=lines.standardise(settings),
+            draws=lines.draws(settings),
+            forward=lines.forward(settings),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("resnet_dsl.backends.trainer"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
-    )
-    size = "×".join(map(str, settings.input))
-    return environment.get_template("train.py.j2").render(
-        name=settings.name,
-        module=settings.module,
-        factory=settings.factory,
-        version=settings.version,
-        origin=f" from the spec {settings.spec_hash[:16]}" if settings.spec_hash else "",
-        out=lines.out_folder(settings),
-        data_title=f"{_TITLES[settings.data]}: {size}, {settings.classes} classes",
-        recipe_title=lines.recipe(settings),
-        needs=_NEEDS[settings.data],
-        data_imports=_IMPORTS[settings.data],
-        data_template=f"data/{settings.data}.py.j2",
-        settings=lines.constants(settings),
-        schedule=lines.schedule(settings),
-        shifted=lines.shifted(settings),
-        inference=lines.inference(settings),
-        threads=["torch.set_num_threads(THREADS)"] if settings.threads else [],
-        optimizer=lines.optimizer(settings),
-        standardise=lines.standardise(settings),
-        draws=lines.draws(settings),
-        forward=lines.forward(settings),
     )

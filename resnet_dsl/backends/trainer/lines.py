@@ -77,7 +77,7 @@ def _momentum(settings: TrainSettings) -> list[str]:
 
 def schedule(settings: TrainSettings) -> list[str]:
     """The function `learning_rate(epoch, epochs)`."""
-    warm = "up a straight line, then " if settings.warmup_epochs else ""
+    warm = "a straight line up, then " if settings.warmup_epochs else ""
     match settings.schedule:
         case "cosine":
             doc = "down half a cosine to zero"
@@ -85,7 +85,7 @@ def schedule(settings: TrainSettings) -> list[str]:
             part = f"(epoch{start}) / (epochs{start})" if start else "epoch / epochs"
             body = [f"return 0.5 * LR * (1 + math.cos(math.pi * {part}))"]
         case "milestones":
-            doc = "times GAMMA at each milestone"
+            doc = "lower at milestones"
             body = ["return LR * GAMMA ** sum(epoch >= milestone for milestone in MILESTONES)"]
         case "constant":
             doc, body = "always the same", ["return LR"]
@@ -95,7 +95,7 @@ def schedule(settings: TrainSettings) -> list[str]:
         body = ["if epoch < WARMUP_EPOCHS:", "    return LR * epoch / WARMUP_EPOCHS", *body]
     return [
         "def learning_rate(epoch: float, epochs: int) -> float:",
-        f'    """The rate after so many epochs of all: {warm}{doc}."""',
+        f'    """The rate at a place among the epochs: {warm}{doc}."""',
         *(f"    {line}" for line in body),
     ]
 
@@ -111,16 +111,13 @@ def optimizer(settings: TrainSettings) -> list[str]:
             assert_never(settings.optimiser)
     arguments = ["lr=LR", *options, "weight_decay=WEIGHT_DECAY"]
     if settings.decay_norms:
-        return [f"optimizer = torch.optim.{made}(model.parameters(), {', '.join(arguments)})"]
+        return _call(f"optimizer = torch.optim.{made}", ["model.parameters()", *arguments])
     return [
         "# Weight decay is for weights; normalisations and biases go without.",
         "decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]",
         "others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]",
         'groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]',
-        f"optimizer = torch.optim.{made}(",
-        "    groups,",
-        *(f"    {argument}," for argument in arguments),
-        ")",
+        *_call(f"optimizer = torch.optim.{made}", ["groups", *arguments]),
     ]
 
 
@@ -182,8 +179,8 @@ def forward(settings: TrainSettings) -> list[str]:
         return [f"scores = model({drawn})", f"loss = {criterion}"]
     return [
         f"with {autocast('device.type')}:",
-        f"    scores = model({drawn})",
-        f"loss = {criterion.replace('scores', 'scores.float()')}",
+        f"    scores = model({drawn}).float()",
+        f"loss = {criterion}",
     ]
 
 
@@ -196,6 +193,17 @@ def inference(settings: TrainSettings) -> str:
 
 def autocast(device: str) -> str:
     return f"torch.autocast({device}, torch.bfloat16)"
+
+
+def _call(function: str, arguments: list[str]) -> list[str]:
+    """A call inside of main, on one line where it fits there."""
+    one = f"{function}({', '.join(arguments)})"
+    if len(one) <= WIDTH - 4:
+        return [one]
+    inner = ", ".join(arguments)
+    if len(inner) <= WIDTH - 8:
+        return [f"{function}(", f"    {inner}", ")"]
+    return [f"{function}(", *(f"    {argument}," for argument in arguments), ")"]
 
 
 def _sequence(name: str, items: tuple[float, ...]) -> list[str]:

@@ -41,7 +41,7 @@ def emit(settings: TrainSettings) -> str:
             module=settings.module,
             factory=settings.factory,
             version=settings.version,
-            origin=f" from the spec {settings.spec_hash[:16]}" if settings.spec_hash else "",
+            origin=f" from a spec with SHA-256\n{settings.spec_hash}" if settings.spec_hash else "",
             out=lines.out_folder(settings),
             data_title=f"{_TITLES[settings.data]}: {size}, {settings.classes} classes",
             recipe_title=lines.recipe(settings),

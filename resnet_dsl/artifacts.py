@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self, TypeAlias
+from typing import BinaryIO, Literal, Self, TypeAlias
 
 from resnet_dsl.errors import CompileError, Diagnostic
 
@@ -81,7 +81,7 @@ class Artifacts:
         return target
 
     @contextmanager
-    def binary(self, name: str) -> Iterator[IO[bytes]]:
+    def binary(self, name: str) -> Iterator[BinaryIO]:
         """A file to write (and seek) in, which takes its place when the block ends, and is removed if it fails.
 
         Raises CompileError: RD601 a bad name, RD602 the folder cannot be written, RD603 the disk is full.
@@ -119,7 +119,7 @@ class Artifacts:
         return target
 
     @contextmanager
-    def _staging(self, target: Path) -> Iterator[IO[bytes]]:
+    def _staging(self, target: Path) -> Iterator[BinaryIO]:
         with _reported(target):
             self._make_folder()
             _sweep(target)

@@ -14,6 +14,14 @@ from resnet_dsl.artifacts import Written
 from resnet_dsl.errors import CompileError, as_json, render_all
 
 
+class ChildExitError(Exception):
+    """A program that a command ran has ended with an exit status of its own."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        super().__init__(f"ended with exit status {status}")
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a command did: lines for people, data for programs, files, and the next command."""
@@ -78,6 +86,14 @@ def guarded(action: Callable[[], Outcome], *, as_data: bool) -> int:
         outcome = action()
     except CompileError as error:
         return fail(error, as_data=as_data)
+    except ChildExitError as ended:
+        return ended.status  # the program that ended has said why
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     report(outcome, as_data=as_data)
     return 0
 

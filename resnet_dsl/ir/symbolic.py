@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any, cast
@@ -13,8 +13,8 @@ from resnet_dsl.ir.program import SymbolicOp
 
 
 @cache
-def _field_names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _field_names(kind: Hashable) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cast(Any, kind)))
 
 
 def map_expressions(op: SymbolicOp, change: Callable[[Expr], object]) -> dict[str, object]:
@@ -23,7 +23,7 @@ def map_expressions(op: SymbolicOp, change: Callable[[Expr], object]) -> dict[st
     for name in _field_names(type(op)):
         value = getattr(op, name)
         if isinstance(value, EXPR_TYPES):
-            changed[name] = change(cast(Expr, value))
+            changed[name] = change(value)
         elif isinstance(value, tuple) and value and isinstance(value[0], EXPR_TYPES):
             changed[name] = tuple(change(cast(Expr, item)) for item in value)
     return changed

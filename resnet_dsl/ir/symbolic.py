@@ -20,7 +20,8 @@ def _field_names(kind: Hashable) -> tuple[str, ...]:
 def map_expressions(op: SymbolicOp, change: Callable[[Expr], object]) -> dict[str, object]:
     """The fields of `op` that hold expressions, each after `change`."""
     changed: dict[str, object] = {}
-    for name in _field_names(type(op)):
+    kind: Any = type(op)
+    for name in _field_names(kind):
         value = getattr(op, name)
         if isinstance(value, EXPR_TYPES):
             changed[name] = change(value)

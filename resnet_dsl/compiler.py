@@ -21,9 +21,9 @@ from resnet_dsl import __version__
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.program import Program
 from resnet_dsl.ir.text import graph_text, program_text
+from resnet_dsl.language.reading import read_spec
 from resnet_dsl.language.schema import Spec
 from resnet_dsl.language.source import Source, load
-from resnet_dsl.language.validate import validate
 from resnet_dsl.lower import lower
 from resnet_dsl.passes.canonicalise import canonicalise
 from resnet_dsl.passes.dead_code import dead_code
@@ -66,7 +66,7 @@ class Compilation:
 def compile_spec(path: Path, overrides: Sequence[str] = ()) -> Compilation:
     """Text to program. Raises CompileError with every finding."""
     source = load(path, overrides, resolve=_bundled)
-    spec = validate(Spec, source.data, source)
+    spec = read_spec(source)
     return Compilation(source, spec, lower(spec, source, spec_hash(source)))
 
 
@@ -75,7 +75,7 @@ def stop_after(stop: Stop, path: Path, overrides: Sequence[str] = ()) -> str:
     match stop:
         case "spec":
             source = load(path, overrides, resolve=_bundled)
-            validate(Spec, source.data, source)
+            read_spec(source)
             return json.dumps(source.data, indent=2, ensure_ascii=False) + "\n"
         case "program":
             return program_text(compile_spec(path, overrides).program)

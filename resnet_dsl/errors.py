@@ -71,6 +71,7 @@ CODES: dict[str, str] = {
     "RD403": "a block without operations",
     "RD404": "two paths where there is one",
     "RD405": "an output that is not what was declared",
+    "RD406": "a network that is too large",
     # RD5xx: weights
     "RD501": "the weights file cannot be read",
     "RD502": "this is not a file of weights",

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from resnet_dsl.ir.ops import ActivationKind, InitKind
-from resnet_dsl.language.fields import CallForm, Expr, Identifier, Model, Pair
+from resnet_dsl.language.fields import CallForm, Expr, Model, ModuleName, Pair
 
 Join: TypeAlias = Literal["add", "multiply", "concat", "gate", "none"]
 
@@ -138,14 +138,14 @@ _BESIDE: dict[str, frozenset[str]] = {
     "repeat": frozenset({"body"}),
     "sequence": frozenset(),
 }
-_MODIFIERS = frozenset({"when", "name"})
+MODIFIERS = frozenset({"when", "name"})
 
 
 class Item(Model):
     """One entry of a body: an operation, a form that holds bodies, or a call of a block."""
 
     when: Expr | None = None
-    name: Identifier | None = None
+    name: ModuleName | None = None
     operation: Annotated[Operation, Field(discriminator="op")] | None = None
     call: CallForm | None = None
     residual: Body | None = None
@@ -177,8 +177,14 @@ class Item(Model):
             raise PydanticCustomError("missing_body", "`repeat` needs a `body`", {})
         if self.sequence is not None and self.name is None:
             raise PydanticCustomError("missing_name", "`sequence` needs a `name`", {})
-        if self.join == "gate" and self.gate is None:
-            raise PydanticCustomError("missing_gate", "`join: gate` needs a `gate` body", {})
+        if self.name is not None and (self.residual or self.branches or self.repeat is not None):
+            raise PydanticCustomError(
+                "nameless", "`name` is for what becomes one module; a `sequence` can have one", {}
+            )
+        if self.residual is not None:
+            check_residual(self.join, self.gate is not None, self.shortcut is not None)
+        elif self.branches is not None:
+            check_branches(self.join)
         return self
 
 
@@ -186,10 +192,30 @@ Body: TypeAlias = list[Item]
 Item.model_rebuild()
 
 
+def check_residual(join: Join | None, gate: bool, shortcut: bool) -> None:
+    """Refuse what a residual's join has no use for, and what it lacks."""
+    if join == "gate" and not gate:
+        raise PydanticCustomError("missing_gate", "`join: gate` needs a `gate` body", {})
+    if gate and join != "gate":
+        raise PydanticCustomError("unused", "`gate` has a use under `join: gate` only", {})
+    if shortcut and join == "none":
+        raise PydanticCustomError("unused", "`join: none` has no use for a `shortcut`", {})
+
+
+def check_branches(join: Join | None) -> None:
+    """Refuse joins of which one operand is not like the others."""
+    if join in ("gate", "none"):
+        raise PydanticCustomError(
+            "branches_join",
+            "branches are joined by concat, add or multiply, not by {join}",
+            {"join": join},
+        )
+
+
 def _normalise(entry: dict[str, Any]) -> dict[str, Any]:
     forms = [key for key in entry if key in FORMS]
     beside = _BESIDE[forms[0]] if forms else frozenset()
-    verbs = [key for key in entry if key not in _MODIFIERS and key not in beside]
+    verbs = [key for key in entry if key not in MODIFIERS and key not in beside]
     if len(verbs) != 1:
         raise PydanticCustomError(
             "one_verb",

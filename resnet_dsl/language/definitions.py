@@ -7,16 +7,43 @@ the same text stands under `blocks:`, `shortcuts:`, `stems:` or `heads:`, keyed 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from resnet_dsl.language.body import Body, Join
-from resnet_dsl.language.fields import CallForm, Expr, Identifier, Model, Scalar
+from resnet_dsl.errors import suggest
+from resnet_dsl.language.body import (
+    FORMS,
+    MODIFIERS,
+    OPERATIONS,
+    Body,
+    Join,
+    check_branches,
+    check_residual,
+)
+from resnet_dsl.language.fields import (
+    CallForm,
+    Expr,
+    Identifier,
+    Model,
+    ParameterName,
+    Scalar,
+    free,
+)
 
 Kind: TypeAlias = Literal["block", "shortcut", "stem", "head"]
 ParameterType: TypeAlias = Literal["int", "float", "bool", "str"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a value is refused: a code, what follows the value in a sentence, and perhaps a hint."""
+
+    code: str
+    message: str
+    hint: str | None = None
 
 
 class ParameterDecl(Model):
@@ -45,33 +72,48 @@ class ParameterDecl(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> ParameterDecl:
-        if self.default is not None and (problem := self.refusal(self.default)):
-            raise PydanticCustomError("default", "the default {problem}", {"problem": problem})
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise PydanticCustomError("bounds", "`minimum` is more than `maximum`", {})
+        for choice in self.choices or ():
+            if not self._is_of_type(choice):
+                raise PydanticCustomError(
+                    "choices",
+                    "the choice {choice} is no {type}",
+                    {"choice": choice, "type": self.type},
+                )
+        if self.default is not None and (refusal := self.refusal(self.default)):
+            raise PydanticCustomError("default", "the default {why}", {"why": refusal.message})
         return self
 
-    def refusal(self, value: object) -> str | None:
+    def refusal(self, value: object) -> Refusal | None:
         """Why `value` may not be given to this parameter; None where it may."""
-        wanted: dict[str, tuple[type, ...]] = {
-            "int": (int,),
-            "float": (int, float),
-            "bool": (bool,),
-            "str": (str,),
-        }
-        if not isinstance(value, wanted[self.type]) or (
-            isinstance(value, bool) and self.type != "bool"
-        ):
-            return f"is no {self.type}"
+        if not self._is_of_type(value):
+            return Refusal("RD105", f"is no {self.type}")
         if self.choices is not None and value not in self.choices:
-            return f"is none of {', '.join(str(choice) for choice in self.choices)}"
+            choices = [str(choice) for choice in self.choices]
+            listed = ", ".join(choices)
+            hint = suggest(value, choices) if isinstance(value, str) else None
+            return Refusal("RD103", f"is none of {listed}", hint)
         if isinstance(value, int | float) and not isinstance(value, bool):
             if self.minimum is not None and value < self.minimum:
-                return f"is less than {self.minimum}"
+                return Refusal("RD106", f"is less than {self.minimum}")
             if self.maximum is not None and value > self.maximum:
-                return f"is more than {self.maximum}"
+                return Refusal("RD106", f"is more than {self.maximum}")
         return None
 
+    def _is_of_type(self, value: object) -> bool:
+        match self.type:
+            case "int":
+                return isinstance(value, int) and not isinstance(value, bool)
+            case "float":
+                return isinstance(value, int | float) and not isinstance(value, bool)
+            case "bool":
+                return isinstance(value, bool)
+            case "str":
+                return isinstance(value, str)
 
-Parameters: TypeAlias = dict[Identifier, ParameterDecl]
+
+Parameters: TypeAlias = dict[ParameterName, ParameterDecl]
 
 
 class _Definition(Model):
@@ -80,7 +122,7 @@ class _Definition(Model):
         Identifier | None, Field(alias="as", description="its name in emitted code")
     ] = None
     parameters: Parameters = {}
-    let: dict[Identifier, Expr] = {}
+    let: dict[ParameterName, Expr] = {}
 
 
 class BlockDef(_Definition):
@@ -103,12 +145,18 @@ class BlockDef(_Definition):
             raise PydanticCustomError(
                 "block_form", "a block has exactly one of `residual`, `body` and `branches`", {}
             )
-        if self.residual is None and (self.shortcut is not None or self.gate is not None):
+        if self.residual is not None:
+            check_residual(self.join, self.gate is not None, self.shortcut is not None)
+            return self
+        if self.shortcut is not None or self.gate is not None:
             raise PydanticCustomError(
                 "block_form", "`shortcut` and `gate` belong to a `residual`", {}
             )
-        if self.join == "gate" and self.gate is None:
-            raise PydanticCustomError("missing_gate", "`join: gate` needs a `gate` body", {})
+        if self.body is not None and self.join is not None:
+            raise PydanticCustomError(
+                "block_form", "`join` belongs to a `residual` and to `branches`", {}
+            )
+        check_branches(self.join)
         return self
 
 
@@ -142,6 +190,17 @@ class HeadDef(_Definition):
 
     body: Body
 
+
+def _verb(name: str) -> str | None:
+    if name in OPERATIONS:
+        return f"`{name}` is an operation, and no body could call a block of that name"
+    if name in FORMS | MODIFIERS:
+        return f"`{name}` is a word of bodies, and none could call a block of that name"
+    return None
+
+
+BlockName: TypeAlias = Annotated[str, free(_verb)]
+"""The name of a block; bodies call it as they call an operation."""
 
 Definition: TypeAlias = BlockDef | ShortcutDef | StemDef | HeadDef
 MODELS: dict[Kind, type[Definition]] = {

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from resnet_dsl.ir.expr import EXPR_TYPES, literal
+from resnet_dsl.ir.expr import EXPR_TYPES, FUNCTIONS, ExprError, literal
 from resnet_dsl.ir.expr import Expr as Tree
-from resnet_dsl.language.expression import ExpressionSyntaxError, parse
+from resnet_dsl.ir.reserved import MODULE_ATTRIBUTES
+from resnet_dsl.language.expression import parse
+from resnet_dsl.language.tokens import ExpressionSyntaxError
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 RECIPE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-Scalar: TypeAlias = int | float | bool | str
+# Modules that emitted code, or what it imports, imports: a file of one of these names would stand in its place.
+_IMPORTED = (sys.stdlib_module_names - {"test", "this", "turtledemo"}) | {
+    "numpy", "onnx", "onnxruntime", "safetensors", "sklearn", "scipy", "tensorrt", "tensorrt_rtx",
+    "tensorboard", "torch", "torchvision", "PIL", "nn", "self",
+}  # fmt: skip
+_EXPRESSION_WORDS = frozenset({"and", "or", "not", "if", "else", "true", "false", "True", "False"})
 
 
 class Model(BaseModel):
     """Every section of the language: frozen, nothing coerced, nothing unknown let through."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
     )
 
 
 def _expression(value: object) -> object:
     if isinstance(value, bool | int | float):
-        return literal(value)
+        try:
+            return literal(value)
+        except ExprError as error:
+            raise PydanticCustomError("number", "{problem}", {"problem": error.message}) from None
     if isinstance(value, str):
         try:
             return parse(value)
@@ -49,22 +66,61 @@ def _expression(value: object) -> object:
     raise PydanticCustomError("expression_type", "expected a number or an expression", {})
 
 
-def _pair(value: object) -> object:
-    if isinstance(value, list | tuple):
-        if len(value) != 2:
-            raise PydanticCustomError("pair", "expected one value, or two: [height, width]", {})
-        return tuple(_expression(item) for item in value)
-    tree = _expression(value)
-    return (tree, tree)
+def _both(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        return (value, value)
+    if len(value) != 2:
+        raise PydanticCustomError("pair", "expected one value, or two: [height, width]", {})
+    return tuple(value)
 
 
 def _identifier(value: object) -> object:
     if isinstance(value, str) and not IDENTIFIER.fullmatch(value):
-        raise PydanticCustomError(
-            "identifier",
-            "`{name}` is no identifier",
-            {"name": value[:80]},
-        )
+        raise PydanticCustomError("identifier", "`{name}` is no identifier", {"name": value[:80]})
+    return value
+
+
+def free(taken: Callable[[str], str | None]) -> BeforeValidator:
+    """Refuses a name for which `taken` gives a reason."""
+
+    def check(value: object) -> object:
+        reason = taken(value) if isinstance(_identifier(value), str) else None  # type: ignore[arg-type]
+        if reason is not None:
+            raise PydanticCustomError(
+                "taken", "`{name}` is a name that is taken", {"name": value, "reason": reason}
+            )
+        return value
+
+    return BeforeValidator(check)
+
+
+def _word(name: str) -> str | None:
+    return f"`{name}` is a word of Python" if keyword.iskeyword(name) else None
+
+
+def _network(name: str) -> str | None:
+    if name in _IMPORTED:
+        return f"the emitted file would stand in the place of the module `{name}`"
+    if name in dir(builtins):
+        return f"the emitted function would stand in the place of Python's `{name}`"
+    return _word(name)
+
+
+def _module(name: str) -> str | None:
+    if name in MODULE_ATTRIBUTES:
+        return f"torch's modules have an attribute `{name}`"
+    return _word(name)
+
+
+def _parameter(name: str) -> str | None:
+    if name in _EXPRESSION_WORDS or name in FUNCTIONS:
+        return f"in an expression `{name}` is a word of the language"
+    return None
+
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, bool | int | float | str):
+        raise PydanticCustomError("scalar", "expected a number, a truth or text", {})
     return value
 
 
@@ -76,10 +132,24 @@ else:
     Expr = Annotated[Any, BeforeValidator(_expression)]
     """An expression; a number stands for itself."""
 
-    Pair = Annotated[Any, BeforeValidator(_pair)]
+    Pair = Annotated[tuple[Expr, Expr], BeforeValidator(_both)]
     """(height, width); one value stands for both."""
 
+if TYPE_CHECKING:
+    Scalar: TypeAlias = int | float | bool | str
+else:
+    # One finding in place of one for each type of the union.
+    Scalar = Annotated[Any, BeforeValidator(_scalar)]
+
 Identifier = Annotated[str, BeforeValidator(_identifier)]
+NetworkName = Annotated[str, free(_network)]
+"""The name of a network: of a file, and of a function in it."""
+
+ModuleName = Annotated[str, free(_module)]
+"""The name of a module, and so of an attribute."""
+
+ParameterName = Annotated[str, free(_parameter)]
+"""A name that expressions can read."""
 
 
 def _as_call(value: object) -> object:

@@ -1,17 +1,21 @@
 """Where definitions come from: the spec itself, then the library that ships in the package.
 
 The library is a folder of YAML files a kind. A name is looked up as a file name only after it was
-checked to be an identifier, so a spec cannot reach outside of the folder.
+checked to be an identifier, so a spec cannot reach outside of the folder. What a spec defines wins
+over the library where the spec calls it; the library's own calls stay in the library, so that a
+library block means the same in every spec.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from resnet_dsl.errors import CompileError, suggest
+from resnet_dsl.errors import CompileError, Diagnostic, suggest
+from resnet_dsl.language.body import FORMS, OPERATIONS
 from resnet_dsl.language.definitions import (
     MODELS,
     BlockDef,
@@ -24,12 +28,13 @@ from resnet_dsl.language.definitions import (
 )
 from resnet_dsl.language.fields import IDENTIFIER, RECIPE_NAME
 from resnet_dsl.language.schema import Spec
-from resnet_dsl.language.scope import check_definition
+from resnet_dsl.language.scope import all_types, argument_problems, calls, check_definition
 from resnet_dsl.language.source import Source, read
 from resnet_dsl.language.training import Training
 from resnet_dsl.language.validate import validate
 
 LIBRARY = Path(__file__).resolve().parent.parent / "library"
+KINDS: tuple[Kind, ...] = ("block", "shortcut", "stem", "head")
 
 D = TypeVar("D", bound=Definition, covariant=True)
 SourcePath = tuple[str | int, ...]
@@ -57,69 +62,68 @@ def names(kind: str) -> list[str]:
 
 
 @cache
-def _from_package(kind: Kind, name: str) -> Located[Definition] | None:
+def from_package(kind: Kind, name: str) -> Located[Definition] | None:
+    """A definition of the package's library; None where there is none of that name."""
     file = LIBRARY / f"{kind}s" / f"{name}.yaml"
     if not IDENTIFIER.fullmatch(name) or not file.is_file():
         return None
     source = read(file)
-    definition = validate(MODELS[kind], _Headless.of(kind, source).data, source)
-    located = Located(kind, name, definition, source, ())
-    check_definition(kind, definition, source, ())
-    return located
+    definition = validate(MODELS[kind], header_free(kind, source.data), source)
+    found = check_definition(kind, definition, source, ())
+    if found:
+        raise CompileError(found)
+    return Located(kind, name, definition, source, ())
 
 
-@dataclass(frozen=True, slots=True)
-class _Headless:
-    data: dict[str, object]
-
-    @classmethod
-    def of(cls, kind: Kind, source: Source) -> _Headless:
-        return cls(header_free(kind, source.data))
+def own_definitions(spec: Spec) -> Iterator[tuple[Kind, str, Definition]]:
+    """What a spec defines, its includes with it."""
+    for name, block in spec.blocks.items():
+        yield "block", name, block
+    for name, shortcut in spec.shortcuts.items():
+        yield "shortcut", name, shortcut
+    for name, stem in spec.stems.items():
+        yield "stem", name, stem
+    for name, head in spec.heads.items():
+        yield "head", name, head
 
 
 class Definitions:
-    """The definitions that one spec can call."""
+    """The definitions that one spec can call. Raises CompileError with every finding in its own."""
 
     def __init__(self, spec: Spec, source: Source) -> None:
         self._source = source
-        self._own: dict[tuple[Kind, str], Definition] = {}
-        groups: tuple[tuple[Kind, dict[str, Definition]], ...] = (
-            ("block", {**spec.blocks}),
-            ("shortcut", {**spec.shortcuts}),
-            ("stem", {**spec.stems}),
-            ("head", {**spec.heads}),
-        )
-        for kind, group in groups:
-            for name, definition in group.items():
-                self._own[kind, name] = definition
-                check_definition(kind, definition, source, (f"{kind}s", name))
+        self._own: dict[tuple[Kind, str], Located[Definition]] = {}
+        found: list[Diagnostic] = []
+        sound: list[Located[Definition]] = []
+        for kind, name, definition in own_definitions(spec):
+            located = Located(kind, name, definition, source, (f"{kind}s", name))
+            self._own[kind, name] = located
+            problems = check_definition(kind, definition, source, located.path)
+            found += problems
+            if not problems:
+                sound.append(located)
+        for located in sound:
+            found += self.check_calls(located)
+        if found:
+            raise CompileError(dict.fromkeys(found))
 
-    def find(self, kind: Kind, name: str) -> Located[Definition] | None:
-        """The definition of that kind and name; the spec's own before the library's."""
-        own = self._own.get((kind, name))
-        if own is not None:
-            return Located(kind, name, own, self._source, (f"{kind}s", name))
-        return _from_package(kind, name)
+    def find(
+        self, kind: Kind, name: str, source: Source | None = None
+    ) -> Located[Definition] | None:
+        """The definition of that kind and name, for a call in `source` (the spec's, if not given)."""
+        own = self._own.get((kind, name)) if source in (None, self._source) else None
+        return from_package(kind, name) if own is None else own
 
     def known(self, kind: Kind) -> list[str]:
-        """Every name of that kind that a call here may use."""
+        """Every name of that kind that the spec may use."""
         return sorted({own for own_kind, own in self._own if own_kind == kind} | set(names(kind)))
 
     def need(self, kind: Kind, name: str, source: Source, path: SourcePath) -> Located[Definition]:
         """`find`, or a CompileError that points to the call and suggests a name."""
-        found = self.find(kind, name)
-        if found is not None:
-            return found
-        known = self.known(kind)
-        raise CompileError(
-            source.diagnostic(
-                "RD201",
-                f"there is no {kind} `{name[:60]}`",
-                path,
-                key=True,
-                hint=suggest(name, known) or f"known: {', '.join(known)}",
-            )
-        )
+        found = self.find(kind, name, source)
+        if found is None:
+            raise CompileError(unknown_name(kind, name, self.known(kind), source, path))
+        return found
 
     def block(self, name: str, source: Source, path: SourcePath) -> Located[BlockDef]:
         """The block of that name."""
@@ -140,6 +144,43 @@ class Definitions:
         found = self.need(kind, name, source, path)
         assert isinstance(found.definition, StemDef | HeadDef)
         return Located(kind, found.name, found.definition, found.source, found.path)
+
+    def check_calls(self, located: Located[Definition]) -> list[Diagnostic]:
+        """What is wrong with a definition's calls: their names, and their arguments."""
+        source = located.source
+        types = all_types(located.kind, located.definition)
+        found: list[Diagnostic] = []
+        for kind, form, path, scope in calls(located.definition, types, located.path):
+            where = (*path, form.name) if (*path, form.name) in source.positions else path
+            callee = self.find(kind, form.name, source)
+            if callee is None:
+                more = (*OPERATIONS, *FORMS) if kind == "block" else ()
+                known = self.known(kind)
+                found.append(unknown_name(kind, form.name, known, source, where, more))
+            else:
+                found += argument_problems(
+                    kind, form, callee.definition.parameters, scope, source, where
+                )
+        return found
+
+
+def unknown_name(
+    kind: Kind,
+    name: str,
+    known: list[str],
+    source: Source,
+    path: SourcePath,
+    more: tuple[str, ...] = (),
+) -> Diagnostic:
+    """A finding: nothing is defined under that name. `more` are other words that may be meant."""
+    what = f"operation or {kind}" if more else kind
+    return source.diagnostic(
+        "RD201",
+        f"there is no {what} `{name[:60]}`",
+        path,
+        key=True,
+        hint=suggest(name, [*known, *more]) or f"known: {', '.join(known)}",
+    )
 
 
 def recipe(name: str, spec: Spec, source: Source) -> dict[str, object]:

@@ -9,8 +9,16 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from resnet_dsl.ir.ops import ActivationKind, InitKind
-from resnet_dsl.language.definitions import BlockDef, HeadDef, ShortcutDef, StemDef
-from resnet_dsl.language.fields import CallForm, Expr, Identifier, Model, Scalar
+from resnet_dsl.language.definitions import BlockDef, BlockName, HeadDef, ShortcutDef, StemDef
+from resnet_dsl.language.fields import (
+    CallForm,
+    Expr,
+    Identifier,
+    Model,
+    ModuleName,
+    NetworkName,
+    Scalar,
+)
 from resnet_dsl.language.training import Training
 
 MAX_BLOCKS = 100_000
@@ -117,12 +125,13 @@ class DropPath(Model):
     schedule: Literal["linear", "constant"] = "linear"
 
 
-_STAGE_KEYS = frozenset(
-    {"block", "depth", "width", "stride", "dilation", "shortcut", "skip", "name"}
-)
+STAGE_KEYS = ("block", "depth", "width", "stride", "dilation", "shortcut", "skip", "name")
+GROUPS = frozenset({"stem", "head"})
+"""What tables call the parts before and after the stages."""
 
 
 def _pattern(value: object) -> object:
+    """`bottleneck` is a pattern of one."""
     return value if isinstance(value, list) else [value]
 
 
@@ -138,7 +147,7 @@ class Stage(Model):
     dilation: Annotated[int, Field(ge=1, le=64)] = 1
     shortcut: CallForm | None = None
     skip: CallForm | None = None
-    name: Identifier | None = None
+    name: ModuleName | None = None
     parameters: dict[str, Scalar] = {}
 
     @model_validator(mode="before")
@@ -146,8 +155,8 @@ class Stage(Model):
     def _gather_parameters(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
-        known = {key: item for key, item in value.items() if key in _STAGE_KEYS}
-        rest = {key: item for key, item in value.items() if key not in _STAGE_KEYS}
+        known = {key: item for key, item in value.items() if key in STAGE_KEYS}
+        rest = {key: item for key, item in value.items() if key not in STAGE_KEYS}
         block = known.get("block")
         if "depth" not in known and isinstance(block, list):
             known["depth"] = len(block)
@@ -167,7 +176,7 @@ class Stage(Model):
 class Spec(Model):
     """One network."""
 
-    name: Identifier
+    name: NetworkName
     doc: str = ""
     input: Input
     classes: Annotated[int, Field(ge=1, le=10_000_000)]
@@ -178,11 +187,11 @@ class Spec(Model):
     shortcut: CallForm = CallForm.of("B")
     stages: Annotated[list[Stage], Field(min_length=1)]
     skip: CallForm | None = None
-    trunk: Identifier | None = None
+    trunk: ModuleName | None = None
     drop_path: DropPath | None = None
     head: CallForm | None = None
     train: Training | None = None
-    blocks: dict[Identifier, BlockDef] = {}
+    blocks: dict[BlockName, BlockDef] = {}
     shortcuts: dict[Identifier, ShortcutDef] = {}
     stems: dict[Identifier, StemDef] = {}
     heads: dict[Identifier, HeadDef] = {}
@@ -198,3 +207,7 @@ class Spec(Model):
                 {"blocks": blocks, "limit": MAX_BLOCKS},
             )
         return self
+
+    def stage_name(self, index: int) -> str:
+        """The module name of a stage: its own, or `layer1`, `layer2`, …"""
+        return self.stages[index].name or f"layer{index + 1}"

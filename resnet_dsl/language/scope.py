@@ -12,27 +12,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from resnet_dsl.errors import CompileError, Diagnostic, suggest
-from resnet_dsl.ir.expr import Expr, ExprError, TypeName, infer
+from resnet_dsl.errors import Diagnostic, suggest
+from resnet_dsl.ir.expr import EXPR_TYPES, Expr, ExprError, Name, TypeName, infer
 from resnet_dsl.ir.expr import names as names_of
-from resnet_dsl.language.body import (
-    AdaptiveArgs,
-    Body,
-    ConvArgs,
-    Item,
-    LinearArgs,
-    Operation,
-    PadChannelsArgs,
-    PoolArgs,
-    RateArgs,
-    SubsampleArgs,
+from resnet_dsl.language.body import Body, Item, Operation, PadChannelsArgs
+from resnet_dsl.language.definitions import (
+    BlockDef,
+    Definition,
+    Kind,
+    ParameterDecl,
+    ShortcutDef,
 )
-from resnet_dsl.language.definitions import BlockDef, Definition, Kind, ShortcutDef
+from resnet_dsl.language.expression import Span, locate, parse
+from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.source import Source
+from resnet_dsl.language.tokens import ExpressionSyntaxError
 
 Path = tuple[str | int, ...]
 Types = Mapping[str, TypeName]
 Checked = tuple[Expr, Path, TypeName, Types]
+Called = tuple[Kind, CallForm, Path, Types]
 
 STAGE: Types = {"index": "int", "depth": "int", "number": "int", "blocks": "int"}
 """What a stage's `width` and block parameters may depend on."""
@@ -54,41 +53,45 @@ SCOPES: Mapping[Kind, Types] = {
     "head": {"in": "int", "classes": "int"},
 }
 SIDES = ("symmetric", "trailing")
+_OF_OUT = ("out", "transition")
+_STAGE_KEYS = ("block", "shortcut", "skip", "name")
 
 
-def check_definition(kind: Kind, definition: Definition, source: Source, path: Path) -> None:
-    """Every expression of a definition uses known names at the right types, or CompileError."""
-    found: list[Diagnostic] = []
+BUILT_IN = ("width", "stride", "dilation")
+"""What a call in a body may give to a block besides its parameters."""
+
+PLACE_OF_ONE: Mapping[str, int | bool] = {
+    "index": 0,
+    "depth": 1,
+    "number": 1,
+    "blocks": 1,
+    "first": True,
+    "last": True,
+}
+"""The place in a stage of a block that a body calls."""
+
+
+def check_definition(
+    kind: Kind, definition: Definition, source: Source, path: Path
+) -> list[Diagnostic]:
+    """What is wrong with a definition's names and expressions: each name is known, and none taken;
+    each expression has the type that stands there."""
+    found = list(_taken(kind, definition, source, path))
     types: dict[str, TypeName] = dict(SCOPES[kind])
-    for name, declared in definition.parameters.items():
-        if name in types or name == "i":
-            found.append(
-                source.diagnostic(
-                    "RD108",
-                    f"`{name}` is a name that every {kind} has, so it cannot be a parameter",
-                    (*path, "parameters", name),
-                    key=True,
-                )
-            )
-        types[name] = declared.type
-    known = dict(types)
+    types |= {name: declared.type for name, declared in definition.parameters.items()}
+    before_let = dict(types)
     for name, tree in definition.let.items():
-        where = (*path, "let", name)
-        problem = _problem(tree, types, None, source, where)
+        problem = expression_problem(tree, types, None, source, (*path, "let", name))
         if problem is not None:
             found.append(problem)
-            types[name] = "int"
-        else:
-            types[name] = infer(tree, types)
+        types[name] = "int" if problem is not None else infer(tree, types)
     if isinstance(definition, BlockDef) and definition.out is not None:
-        scope = {name: type_ for name, type_ in known.items() if name not in ("out", "transition")}
-        problem = _problem(definition.out, scope, "int", source, (*path, "out"))
-        if problem is not None:
-            found.append(problem)
+        known = {key: type_ for key, type_ in before_let.items() if key not in _OF_OUT}
+        problem = expression_problem(definition.out, known, "int", source, (*path, "out"))
+        found += [problem] if problem is not None else []
     for tree, where, wanted, scope in _expressions(definition, types, path):
-        problem = _problem(tree, scope, wanted, source, where)
-        if problem is not None:
-            found.append(problem)
+        problem = expression_problem(tree, scope, wanted, source, where)
+        found += [problem] if problem is not None else []
     for side, where in _sides(definition, path):
         if side not in SIDES and types.get(side) != "str":
             found.append(
@@ -99,33 +102,73 @@ def check_definition(kind: Kind, definition: Definition, source: Source, path: P
                     hint=suggest(side, [*SIDES, *definition.parameters]),
                 )
             )
-    if found:
-        raise CompileError(found)
+    return found
 
 
-def _problem(
+def _taken(kind: Kind, definition: Definition, source: Source, path: Path) -> Iterator[Diagnostic]:
+    """Parameters and lets that hide a name, or that a stage could not give."""
+    reasons = {name: f"every {kind} has a `{name}`" for name in SCOPES[kind]}
+    reasons["i"] = "`i` counts the rounds of a `repeat`"
+    if kind == "block":
+        reasons |= {name: f"a stage has a key `{name}`" for name in _STAGE_KEYS}
+    for section, given in (("parameters", definition.parameters), ("let", definition.let)):
+        for name in given:
+            if name in reasons:
+                yield source.diagnostic(
+                    "RD108",
+                    f"`{name}` is a name that is taken",
+                    (*path, section, name),
+                    key=True,
+                    why=reasons[name],
+                    hint="choose another name",
+                )
+            reasons.setdefault(name, f"`{name}` is a parameter")
+
+
+def expression_problem(
     tree: Expr, types: Types, wanted: TypeName | None, source: Source, path: Path
 ) -> Diagnostic | None:
+    """What is wrong with an expression that stands at `path`: a name, or a type."""
+    while path and path not in source.positions:  # one value may stand for a pair
+        path = path[:-1]
+    part: Expr | None = None
+    why: str | None = None
     unknown = sorted(names_of(tree) - set(types))
     if unknown:
         known = ", ".join(sorted(types))
-        return source.diagnostic(
-            "RD302",
-            f"there is no `{unknown[0]}` here",
-            path,
-            why=f"the names known here are {known}" if known else "no name is known here",
-            hint=suggest(unknown[0], types) or "declare it under `parameters:` or `let:`",
-        )
-    try:
-        type_ = infer(tree, types)
-    except ExprError as error:
-        return source.diagnostic("RD303", str(error), path)
-    if wanted is None or type_ == wanted or (wanted == "float" and type_ == "int"):
-        return None
-    hint = "write `a // b` for a whole quotient" if (wanted, type_) == ("int", "float") else None
+        part = Name(unknown[0])
+        code, message = "RD302", f"there is no `{unknown[0]}` here"
+        why = f"the names known here are {known}" if known else "no name is known here"
+        hint: str | None = suggest(unknown[0], types) or "declare it under `parameters:` or `let:`"
+    else:
+        try:
+            type_ = infer(tree, types)
+        except ExprError as error:
+            code, message, part, hint = "RD303", error.message, error.expression, error.hint
+        else:
+            if wanted is None or type_ == wanted or (wanted == "float" and type_ == "int"):
+                return None
+            code = "RD303"
+            message = f"this must be of type {wanted}, and is of type {type_}"
+            hint = None
+            if (wanted, type_) == ("int", "float"):
+                hint = "write `a // b` for a whole quotient, or `int(a)`"
+    span = None if part is None else _located(part, source, path)
+    if span is None:
+        return source.diagnostic(code, message, path, why=why, hint=hint)
     return source.diagnostic(
-        "RD303", f"this must be of type {wanted}, and is of type {type_}", path, hint=hint
+        code, message, path, why=why, hint=hint, offset=span.offset, length=span.length
     )
+
+
+def _located(part: Expr, source: Source, path: Path) -> Span | None:
+    here: object = source.data
+    for step in path:
+        if isinstance(here, Mapping):
+            here = here.get(step)
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+    return locate(here, part) if isinstance(here, str) else None
 
 
 def _bodies(definition: Definition, path: Path) -> Iterator[tuple[Body, Path]]:
@@ -147,11 +190,10 @@ def _items(body: Body, path: Path, types: Types) -> Iterator[tuple[Item, Path, T
     for index, item in enumerate(body):
         where = (*path, index)
         yield item, where, types
-        inner = {**types, "i": "int"} if item.repeat is not None else types
+        inner: Types = {**types, "i": "int"} if item.repeat is not None else types
         for field in ("residual", "gate", "after", "body", "sequence"):
             nested: Body | None = getattr(item, field)
-            if nested:
-                yield from _items(nested, (*where, field), inner)  # type: ignore[arg-type]
+            yield from _items(nested or [], (*where, field), inner)
         for number, branch in enumerate(item.branches or ()):
             yield from _items(branch, (*where, "branches", number), types)
 
@@ -164,46 +206,24 @@ def _expressions(definition: Definition, types: Types, path: Path) -> Iterator[C
             if item.repeat is not None:
                 yield item.repeat, (*place, "repeat"), "int", scope
             if item.operation is not None:
-                for name, tree, wanted in _arguments(item.operation):
-                    yield tree, (*place, item.operation.op, name), wanted, scope
+                for steps, tree, wanted in _arguments(item.operation):
+                    yield tree, (*place, item.operation.op, *steps), wanted, scope
 
 
-def _arguments(operation: Operation) -> Iterator[tuple[str, Expr, TypeName]]:
+_TYPES: Mapping[str, TypeName] = {"bias": "bool", "bias_fill": "float", "rate": "float"}
+"""The arguments of operations whose expressions are no integers."""
+
+
+def _arguments(operation: Operation) -> Iterator[tuple[Path, Expr, TypeName]]:
     """The expressions among an operation's arguments."""
-    match operation:
-        case ConvArgs():
-            for name in ("out", "groups"):
-                tree = getattr(operation, name)
-                if tree is not None:
-                    yield name, tree, "int"
-            for name in ("kernel", "stride", "padding", "dilation"):
-                for tree in getattr(operation, name) or ():
-                    yield name, tree, "int"
-            if operation.bias is not None:
-                yield "bias", operation.bias, "bool"
-            if operation.bias_fill is not None:
-                yield "bias_fill", operation.bias_fill, "float"
-        case LinearArgs():
-            yield "out", operation.out, "int"
-            if operation.bias is not None:
-                yield "bias", operation.bias, "bool"
-            if operation.bias_fill is not None:
-                yield "bias_fill", operation.bias_fill, "float"
-        case PoolArgs():
-            for name in ("kernel", "stride", "padding"):
-                for tree in getattr(operation, name) or ():
-                    yield name, tree, "int"
-        case AdaptiveArgs():
-            for tree in operation.size:
-                yield "size", tree, "int"
-        case RateArgs():
-            yield "rate", operation.rate, "float"
-        case SubsampleArgs():
-            yield "stride", operation.stride, "int"
-        case PadChannelsArgs():
-            yield "out", operation.out, "int"
-        case _:
-            return
+    for name in type(operation).model_fields:
+        value = getattr(operation, name)
+        wanted = _TYPES.get(name, "int")
+        if isinstance(value, EXPR_TYPES):
+            yield (name,), value, wanted
+        elif isinstance(value, tuple):
+            for index, tree in enumerate(value):
+                yield (name, index), tree, wanted
 
 
 def _sides(definition: Definition, path: Path) -> Iterator[tuple[str, Path]]:
@@ -211,6 +231,80 @@ def _sides(definition: Definition, path: Path) -> Iterator[tuple[str, Path]]:
         for item, place, _ in _items(body, where, {}):
             if isinstance(item.operation, PadChannelsArgs):
                 yield item.operation.side, (*place, "pad_channels", "side")
+
+
+def calls(definition: Definition, types: Types, path: Path) -> Iterator[Called]:
+    """Every call of a block or a shortcut in a definition, with its place and the names there."""
+    if isinstance(definition, BlockDef) and definition.shortcut is not None:
+        yield "shortcut", definition.shortcut, (*path, "shortcut"), {}
+    for body, where in _bodies(definition, path):
+        for item, place, scope in _items(body, where, types):
+            if item.call is not None:
+                yield "block", item.call, place, scope
+            if item.shortcut is not None:
+                yield "shortcut", item.shortcut, (*place, "shortcut"), {}
+
+
+def argument_problems(
+    kind: Kind,
+    form: CallForm,
+    declared: Mapping[str, ParameterDecl],
+    types: Types,
+    source: Source,
+    path: Path,
+) -> Iterator[Diagnostic]:
+    """What is wrong with the arguments of a call in a body."""
+    builtin = BUILT_IN if kind == "block" else ()
+    known = [*declared, *builtin]
+    for name, raw in form.arguments.items():
+        where = (*path, name)
+        if name not in known:
+            hint = suggest(name, known) or (
+                f"its parameters: {', '.join(known)}" if known else None
+            )
+            message = f"the {kind} `{form.name}` has no parameter `{name[:60]}`"
+            yield source.diagnostic("RD203", message, where, key=True, hint=hint)
+            continue
+        parameter = declared.get(name) or ParameterDecl(type="int", minimum=1)
+        if isinstance(raw, str) and parameter.type != "str":
+            try:
+                tree = parse(raw)
+            except ExpressionSyntaxError as error:
+                yield source.diagnostic(
+                    "RD301",
+                    error.message,
+                    where,
+                    hint=error.hint,
+                    offset=error.offset,
+                    length=error.length,
+                )
+                continue
+            problem = expression_problem(tree, types, parameter.type, source, where)
+            if problem is not None:
+                yield problem
+        elif not (isinstance(raw, str) and types.get(raw) == "str"):
+            refusal = parameter.refusal(raw)
+            if refusal is not None:
+                message = f"`{name}` {refusal.message}"
+                yield source.diagnostic(refusal.code, message, where, hint=refusal.hint)
+    for name, parameter in declared.items():
+        if parameter.default is None and name not in form.arguments:
+            yield source.diagnostic(
+                "RD204",
+                f"the {kind} `{form.name}` needs `{name}`",
+                path,
+                key=True,
+                hint=f"add `{name}: …`" + (f" ({parameter.doc})" if parameter.doc else ""),
+            )
+
+
+def all_types(kind: Kind, definition: Definition) -> Types:
+    """The names that a definition's bodies know, with their types."""
+    types: dict[str, TypeName] = dict(SCOPES[kind])
+    types |= {name: declared.type for name, declared in definition.parameters.items()}
+    for name, tree in definition.let.items():
+        types[name] = infer(tree, types)
+    return types
 
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +11,7 @@ from resnet_dsl.errors import CompileError, Diagnostic, suggest
 from resnet_dsl.language.source import Source
 
 Path = tuple[str | int, ...]
+Location = tuple[int | str, ...]
 M = TypeVar("M", bound=BaseModel)
 
 _RANGE = {
@@ -20,18 +21,24 @@ _RANGE = {
     "less_than_equal",
     "too_short",
     "too_long",
+    "finite_number",
 }
 _WORDS = {
     "int_type": "an integer",
+    "int_from_float": "an integer",
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
     "list_type": "a list",
     "dict_type": "a mapping",
-    "tuple_type": "a list of two",
+    "tuple_type": "one number, or a list of two",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
+    "expression_type": "a number or an expression",
+    "scalar": "a number, true, false or text",
 }
+_TAGS = ("operation", "[key]")
+"""Steps of Pydantic's locations that the language does not write."""
 
 
 def validate(model: type[M], data: object, source: Source, path: Path = ()) -> M:
@@ -42,14 +49,10 @@ def validate(model: type[M], data: object, source: Source, path: Path = ()) -> M
         found = [
             _diagnostic(model, dict(item), source, path) for item in error.errors(include_url=False)
         ]
-        raise CompileError(_distinct(found)) from None
+        raise CompileError(dict.fromkeys(found)) from None
 
 
-def _distinct(found: Iterable[Diagnostic]) -> list[Diagnostic]:
-    return list(dict.fromkeys(found))
-
-
-def _real_path(source: Source, base: Path, loc: tuple[int | str, ...]) -> tuple[Path, bool]:
+def _real_path(source: Source, base: Path, location: Location) -> tuple[Path, bool]:
     """The part of Pydantic's location that exists in the text (its own tags and the names of
     fields that the language spells otherwise drop out), and whether its last step does."""
     here: Any = source.data
@@ -57,20 +60,19 @@ def _real_path(source: Source, base: Path, loc: tuple[int | str, ...]) -> tuple[
         here = here[step]
     path = base
     whole = True
-    for step in loc:
-        if (isinstance(here, Mapping) and step in here) or (
-            isinstance(here, list) and isinstance(step, int) and step < len(here)
-        ):
-            here, path, whole = here[step], (*path, step), True
-        else:
-            whole = False
+    for step in location:
+        whole = isinstance(here, Mapping) and step in here
+        if isinstance(here, list) and isinstance(step, int):
+            whole = step < len(here)
+        if whole:
+            here, path = here[step], (*path, step)
     return path, whole
 
 
-def _fields(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that the section at `loc` knows, for suggestions."""
+def _fields(model: type[BaseModel], location: Location) -> list[str]:
+    """The keys that the section at `location` knows, for suggestions."""
     current: Any = model
-    for step in loc[:-1]:
+    for step in location[:-1]:
         current = _step(current, step)
         if current is None:
             return []
@@ -88,22 +90,23 @@ def _step(annotation: Any, step: int | str) -> Any:
         return None
     for part in getattr(annotation, "__args__", ()):
         if isinstance(part, type) and issubclass(part, BaseModel):
-            tags = {
-                value
-                for field in part.model_fields.values()
-                for value in getattr(field.annotation, "__args__", ())
-                if isinstance(value, str)
-            }
+            tags = _tags(part)
             if step in tags or isinstance(step, int) or not tags:
                 return part
-            found = _step(part, step)
-            if found is not None:
-                return found
-        else:
-            found = _step(part, step)
-            if found is not None:
-                return found
+        found = _step(part, step)
+        if found is not None:
+            return found
     return None
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    """The words that tell one model of a union from another."""
+    return {
+        value
+        for field in model.model_fields.values()
+        for value in getattr(field.annotation, "__args__", ())
+        if isinstance(value, str)
+    }
 
 
 def _shown(value: object) -> str:
@@ -111,7 +114,7 @@ def _shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, Mapping):
         return "a mapping"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "a list"
     if value is None:
         return "nothing"
@@ -122,13 +125,15 @@ def _diagnostic(
     model: type[BaseModel], item: dict[str, Any], source: Source, base: Path
 ) -> Diagnostic:
     kind: str = item["type"]
-    loc: tuple[int | str, ...] = item["loc"]
+    location: Location = item["loc"]
     context: dict[str, Any] = item.get("ctx") or {}
-    path, whole = _real_path(source, base, loc)
-    name = str(loc[-1]) if loc else ""
+    path, whole = _real_path(source, base, location)
+    name = str(location[-1]) if location else ""
+    label = _label(location)
     message: str = item["msg"]
+    is_key = location[-1:] == ("[key]",)
     if kind == "extra_forbidden":
-        fields = [field for field in _fields(model, loc) if field != "op"]
+        fields = [field for field in _fields(model, location) if field != "op"]
         hint = suggest(name, fields)
         if hint is None and fields:
             hint = f"known here: {', '.join(fields)}"
@@ -149,9 +154,13 @@ def _diagnostic(
             "RD104",
             message,
             path,
-            key=loc[-1:] == ("[key]",),
+            key=is_key,
             why="names become Python identifiers, module paths and file names",
             hint="use letters, digits and underscores, a letter first, at most 64",
+        )
+    if kind == "taken":
+        return source.diagnostic(
+            "RD108", message, path, key=is_key, why=context["reason"], hint="choose another name"
         )
     if kind in ("literal_error", "union_tag_invalid"):
         expected = str(context.get("expected") or context.get("expected_tags") or "")
@@ -159,22 +168,23 @@ def _diagnostic(
         given = context.get("tag", item["input"])
         return source.diagnostic(
             "RD103",
-            f"`{str(given)[:60]}` is not one of the values of `{_label(loc)}`",
+            f"{_shown(given)} is not one of the values of `{label}`",
             path,
             hint=suggest(str(given), choices) or f"one of {', '.join(choices)}",
         )
     if kind in _WORDS:
         return source.diagnostic(
-            "RD105", f"`{_label(loc)}` is {_WORDS[kind]}, not {_shown(item['input'])}", path
+            "RD105", f"`{label}` is {_WORDS[kind]}, not {_shown(item['input'])}", path
         )
     if kind in _RANGE:
         requirement = message.removeprefix("Input ").removeprefix("should ")
         return source.diagnostic(
-            "RD106", f"`{_label(loc)}` is out of range: it should {requirement}", path
+            "RD106", f"`{label}` is out of range: it should {requirement}", path
         )
     return source.diagnostic("RD107", message, path, key=not whole)
 
 
-def _label(loc: tuple[int | str, ...]) -> str:
-    names = [step for step in loc if isinstance(step, str) and step not in ("operation", "[key]")]
+def _label(location: Location) -> str:
+    """The last key of a location."""
+    names = [step for step in location if isinstance(step, str) and step not in _TAGS]
     return names[-1] if names else "the value"

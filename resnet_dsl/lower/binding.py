@@ -5,68 +5,100 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_dsl.errors import suggest
-from resnet_dsl.ir.expr import Expr, ExprError, Literal, Name, Value, evaluate, literal
+from resnet_dsl.errors import CompileError, Diagnostic, suggest
+from resnet_dsl.ir.expr import Expr, Literal, Name, Value, literal
 from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.language.definitions import Definition, ParameterDecl
-from resnet_dsl.language.expression import ExpressionSyntaxError, parse
+from resnet_dsl.language.expression import parse
 from resnet_dsl.language.library import Located
-from resnet_dsl.lower.frame import Place, Scope
+from resnet_dsl.language.schema import MAX_CHANNELS
+from resnet_dsl.language.tokens import ExpressionSyntaxError
+from resnet_dsl.lower.place import Place, Scope
+
+_BUILT_IN = ParameterDecl(type="int", minimum=1, maximum=MAX_CHANNELS)
 
 
 def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> Expr:
-    """A given argument as an expression over the caller's free names."""
+    """A given argument as an expression over the caller's names. Raises RefusalError."""
     if isinstance(raw, bool | int | float):
-        return literal(raw)
+        return Literal(raw)
     if not isinstance(raw, str):
         raise place.error("RD105", f"expected a value of type {declared.type}")
     if declared.type == "str":
-        tree: Expr = Name(raw)
-        in_scope = raw in scope.env or raw in scope.symbols
-        return scope.symbolic(tree) if in_scope else literal(raw)
+        is_name = raw in scope.env or raw in scope.symbols
+        return Name(raw) if is_name else literal(raw)
     try:
-        return scope.symbolic(parse(raw))
+        tree = parse(raw)
     except ExpressionSyntaxError as error:
-        raise place.error("RD301", error.message, hint=error.hint) from None
+        raise place.error(
+            "RD301", error.message, hint=error.hint, offset=error.offset, length=error.length
+        ) from None
+    known = {*scope.env, *scope.symbols}
+    unknown = sorted(names_of(tree) - known)
+    if unknown:
+        listed = ", ".join(sorted(known))
+        raise place.error(
+            "RD302",
+            f"there is no `{unknown[0]}` here",
+            why=f"the names known here are {listed}"
+            if known
+            else f"a value of type {declared.type} stands here, and no name is known",
+            hint=suggest(unknown[0], known),
+            offset=raw.index(unknown[0]),
+            length=len(unknown[0]),
+        )
+    return tree
 
 
-def checked(tree: Expr, name: str, declared: ParameterDecl, scope: Scope, place: Place) -> Value:
-    """The value of an argument at this call, refused where the parameter does not take it."""
-    if isinstance(tree, Literal):
-        value: Value = tree.value
-    else:
-        unknown = sorted(names_of(tree) - set(scope.env))
-        if unknown:
-            raise place.error(
-                "RD302",
-                f"there is no `{unknown[0]}` here",
-                hint=suggest(unknown[0], scope.env),
-            )
-        try:
-            value = evaluate(tree, scope.env)
-        except ExprError as error:
-            raise place.error("RD304", f"this has no value here: {error}") from None
+def bound(
+    raw: Any, name: str, declared: ParameterDecl, scope: Scope, place: Place
+) -> tuple[Expr, Value]:
+    """An argument as an expression over the caller's free names, and its value at this call.
+    Raises RefusalError where the parameter does not take it."""
+    tree = argument(raw, declared, scope, place)
+    value = tree.value if isinstance(tree, Literal) else scope.value(tree, place)
     refusal = declared.refusal(value)
     if refusal is not None:
-        raise place.error("RD106", f"`{name}: {value}` {refusal}", hint=declared.doc or None)
-    return value
+        raise place.error(
+            refusal.code,
+            f"`{name}: {value}` {refusal.message}",
+            why=declared.doc or None,
+            hint=refusal.hint,
+            reads=scope.reads(tree),
+        )
+    tree = scope.symbolic(tree, place)
+    if declared.type == "float":
+        value = float(value)
+        tree = literal(value) if isinstance(tree, Literal) else tree
+    return tree, value
+
+
+def built_in(name: str, raw: Any, scope: Scope, place: Place) -> tuple[Expr, int]:
+    """A `width`, `stride` or `dilation` that a body gives to a block."""
+    tree, value = bound(raw, name, _BUILT_IN, scope, place)
+    assert isinstance(value, int)
+    return tree, value
 
 
 def unknown_parameters(
     located: Located[Definition], given: Mapping[str, Any], also: tuple[str, ...], place: Place
-) -> None:
-    """Refuse arguments that the definition does not declare."""
+) -> list[Diagnostic]:
+    """The arguments that the definition does not declare."""
     known = [*located.definition.parameters, *also]
+    found: list[Diagnostic] = []
     for name in given:
         if name not in known:
             listed = ", ".join(known)
-            raise place.at(name).error(
-                "RD203",
-                f"the {located.kind} `{located.name}` has no parameter `{name[:60]}`",
-                key=True,
-                hint=suggest(name, known)
-                or (f"its parameters: {listed}" if listed else "it has none"),
+            found.append(
+                place.at(name).diagnostic(
+                    "RD203",
+                    f"the {located.kind} `{located.name}` has no parameter `{name[:60]}`",
+                    key=True,
+                    hint=suggest(name, known)
+                    or (f"its parameters: {listed}" if listed else "it has none"),
+                )
             )
+    return found
 
 
 def bind(
@@ -76,24 +108,29 @@ def bind(
     scope: Scope,
     place: Place,
 ) -> dict[str, tuple[Expr, Value]]:
-    """Every declared parameter with its expression in the caller's scope and its value."""
-    bound: dict[str, tuple[Expr, Value]] = {}
+    """Every declared parameter with its expression in the caller's scope and its value. Raises
+    CompileError with every finding."""
+    result: dict[str, tuple[Expr, Value]] = {}
+    found: list[Diagnostic] = []
     for name, declared in located.definition.parameters.items():
         if name in given:
             where = places.get(name) or place.at(name)
-            tree = argument(given[name], declared, scope, where)
-            value = checked(tree, name, declared, scope, where)
-            if declared.type == "float" and isinstance(tree, Literal):
-                value, tree = float(value), literal(float(value))
-            bound[name] = (tree, value)
+            try:
+                result[name] = bound(given[name], name, declared, scope, where)
+            except CompileError as error:
+                found += error.diagnostics
         elif declared.default is not None:
             default = float(declared.default) if declared.type == "float" else declared.default
-            bound[name] = (literal(default), default)
+            result[name] = (literal(default), default)
         else:
-            raise place.error(
-                "RD204",
-                f"the {located.kind} `{located.name}` needs `{name}`",
-                key=True,
-                hint=f"add `{name}: …`" + (f" ({declared.doc})" if declared.doc else ""),
+            found.append(
+                place.diagnostic(
+                    "RD204",
+                    f"the {located.kind} `{located.name}` needs `{name}`",
+                    key=True,
+                    hint=f"add `{name}: …`" + (f" ({declared.doc})" if declared.doc else ""),
+                )
             )
-    return bound
+    if found:
+        raise CompileError(found)
+    return result

@@ -8,122 +8,95 @@ call with the same structure.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 
-from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.ir.expr import Expr, ExprError, Value, evaluate, literal, substitute
-from resnet_dsl.ir.graph import Shape
-from resnet_dsl.ir.ops import Flatten
-from resnet_dsl.ir.program import Apply, Call, Chain, Statement, SymbolicOp, UseSlot
+from resnet_dsl.ir.expr import Expr, ExprError, Value, evaluate, literal, mul
+from resnet_dsl.ir.expr.tree import children
+from resnet_dsl.ir.graph import ConcreteOp, Shape
+from resnet_dsl.ir.ops import AdaptiveAvgPool, AvgPool, Conv, MaxPool, Subsample
+from resnet_dsl.ir.parameters import parameters
+from resnet_dsl.ir.program import Apply, Statement, SymbolicOp
 from resnet_dsl.ir.shapes import ShapeError, infer
-from resnet_dsl.ir.symbolic import concrete
-from resnet_dsl.language.source import Source
+from resnet_dsl.ir.symbolic import concrete, free_names
+from resnet_dsl.language.schema import MAX_CHANNELS
+from resnet_dsl.lower.place import Place
 
-Path = tuple[str | int, ...]
-
+ONE = literal(1)
 ALWAYS_NUMBERED = frozenset({"conv", "bn", "gn"})
+MAX_STATEMENTS = 4096
+MAX_NODES = 2_000_000
+MAX_WEIGHTS = 1 << 40
+MAX_EXTENT = (1 << 31) - 1
+LARGEST_TREE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A place in a source text, for diagnostics."""
+class Known:
+    """What is known of a value: its shape, its channels over the function's names, and how many
+    times smaller than the function's input it is (its stride, also over the names)."""
 
-    source: Source
-    path: Path
-
-    def at(self, *steps: str | int) -> Place:
-        """The place `steps` further in."""
-        return Place(self.source, (*self.path, *steps))
-
-    def error(
-        self,
-        code: str,
-        message: str,
-        *,
-        key: bool = False,
-        why: str | None = None,
-        hint: str | None = None,
-    ) -> CompileError:
-        """A CompileError that points here."""
-        return CompileError(self.diagnostic(code, message, key=key, why=why, hint=hint))
-
-    def diagnostic(
-        self,
-        code: str,
-        message: str,
-        *,
-        key: bool = False,
-        why: str | None = None,
-        hint: str | None = None,
-    ) -> Diagnostic:
-        """A diagnostic that points here."""
-        return self.source.diagnostic(code, message, self.path, key=key, why=why, hint=hint)
+    shape: Shape
+    channels: Expr
+    reduction: Expr = ONE
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What names mean: `env` gives the function's free names their values at this call, `symbols`
-    gives derived names (a let, `out`, a loop's `i`) as expressions over the free ones."""
+class Size:
+    """How much a statement adds to the network: operations, and numbers in weights."""
 
-    env: Mapping[str, Value]
-    symbols: Mapping[str, Expr] = field(default_factory=dict)
+    nodes: int = 0
+    weights: int = 0
 
-    def symbolic(self, tree: Expr) -> Expr:
-        """`tree` over free names only."""
-        return substitute(tree, self.symbols)
-
-    def value(self, tree: Expr, place: Place) -> Value:
-        """The number that `tree` (over any names of this scope) has at this call."""
-        try:
-            return evaluate(self.symbolic(tree), self.env)
-        except ExprError as error:
-            raise place.error("RD304", f"this has no value here: {error}") from None
-
-    def integer(self, tree: Expr, place: Place) -> int:
-        """`value`, for an expression of type int."""
-        found = self.value(tree, place)
-        if isinstance(found, bool) or not isinstance(found, int):
-            raise place.error("RD303", f"this must be of type int, and is `{found}` here")
-        return found
-
-    def with_symbols(self, more: Mapping[str, Expr]) -> Scope:
-        """This scope with more derived names."""
-        return Scope(self.env, {**self.symbols, **more})
-
-
-def show(shape: Shape) -> str:
-    """A shape as messages print it: 64 × 56 × 56."""
-    return " × ".join(str(extent) for extent in shape)
+    def __add__(self, other: Size) -> Size:
+        return Size(self.nodes + other.nodes, self.weights + other.weights)
 
 
 class Frame:
-    """The function being written. In a numbered frame (a chain) every statement reads the one
-    before it and is named by its place; otherwise names count each kind of operation."""
+    """The function being written; `env` gives its parameters their values. In a numbered frame (a
+    chain) every statement reads the one before it and is named by its place; otherwise names count
+    each kind of operation."""
 
-    def __init__(self, shape: Shape, channels: Expr, *, numbered: bool = False) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, Value],
+        start: Known,
+        *,
+        numbered: bool = False,
+        limit: int = MAX_STATEMENTS,
+    ) -> None:
+        self.env = env
         self.statements: list[Statement] = []
-        self.shapes: list[Shape] = [shape]
-        self.channels: list[Expr] = [channels]
+        self.known: list[Known] = [start]
         self.numbered = numbered
+        self.limit = limit
         self.group = ""
         self.conditions: list[str] = []
+        self.size = Size()
         self._members = 0
         self._counts: Counter[str] = Counter()
         self._first: dict[str, int] = {}
-        self._given: set[str] = set()
+        self._named: list[tuple[str, Place, bool]] = []
 
     @property
     def last(self) -> int:
         """The value of the last statement."""
         return len(self.statements)
 
+    def shape(self, value: int) -> Shape:
+        """The shape of a value."""
+        return self.known[value].shape
+
+    def channels(self, value: int) -> Expr:
+        """The channels of a value, over the function's names."""
+        return self.known[value].channels
+
     def apply(
         self,
         kind: str,
         op: SymbolicOp,
         operands: Sequence[int],
-        scope: Scope,
         place: Place,
         channels: Expr | None = None,
         name: str | None = None,
@@ -131,26 +104,44 @@ class Frame:
         """Append an operation; `channels` are those of its first operand unless they are given."""
         self.require_chain(operands, place)
         try:
-            known = concrete(op, scope.env)
-            shape = infer(known, [self.shapes[operand] for operand in operands])
+            known = concrete(op, self.env)
+            shape = infer(known, [self.known[operand].shape for operand in operands])
         except ExprError as error:
-            raise place.error("RD304", f"this has no value here: {error}") from None
+            raise place.expression_error(
+                "RD304", "this has no value here: ", error, free_names(op)
+            ) from None
         except ShapeError as error:
-            raise place.error("RD401", str(error)) from None
-        through = self.channels[operands[0]] if channels is None else channels
-        if isinstance(op, Flatten) and shape[0] != self.shapes[operands[0]][0]:
-            through = literal(shape[0])
+            raise place.error("RD401", str(error), reads=free_names(op)) from None
+        _check_extents(known, shape, place)
+        before = self.known[operands[0]]
+        through = self.settled(before.channels if channels is None else channels, shape[0])
+        size = Size(1, sum(prod(item.shape) for item in parameters(known)))
         statement = Apply(self.fresh(kind, name, place), op, tuple(operands), self.group)
-        return self.append(statement, shape, through)
+        result = Known(shape, through, self._reduction(op, before, shape))
+        return self.append(statement, result, place, size)
 
-    def append(self, statement: Statement, shape: Shape, channels: Expr) -> int:
-        """Append a statement whose result is known."""
+    def append(self, statement: Statement, known: Known, place: Place, size: Size) -> int:
+        """Append a statement whose result and size are known."""
         self.statements.append(statement)
-        self.shapes.append(shape)
-        self.channels.append(channels)
+        self.known.append(known)
+        self.size += size
+        if len(self.statements) > self.limit:
+            raise place.error(
+                "RD406",
+                f"a block of more than {self.limit:,} operations",
+                hint="use several blocks",
+            )
+        if self.size.nodes > MAX_NODES:
+            raise place.error("RD406", f"a network of more than {MAX_NODES:,} operations")
+        if self.size.weights > MAX_WEIGHTS:
+            raise place.error(
+                "RD406",
+                f"a network of more than {MAX_WEIGHTS:,} weights",
+                why=f"with what stands here there are {self.size.weights:,}",
+            )
         return len(self.statements)
 
-    def require_chain(self, operands: Sequence[int], place: Place) -> None:
+    def require_chain(self, operands: Iterable[int], place: Place) -> None:
         """A chain has one path: refuse what would need a second one."""
         if self.numbered and tuple(operands) != (self.last,):
             raise place.error(
@@ -161,30 +152,93 @@ class Frame:
             )
 
     def fresh(self, kind: str, name: str | None, place: Place, members: int = 1) -> str:
-        """The module name of the next statement."""
+        """The module name of the next statement, which takes the place of `members` in a chain."""
         if self.numbered:
             self._members += members
             return str(self._members - members)
         if name is not None:
-            if name in self._given:
-                raise place.error("RD109", f"two modules here are named `{name}`")
-            self._given.add(name)
+            self._named.append((name, place.beside("name"), True))
             return name
         self._counts[kind] += 1
         count = self._counts[kind]
-        if kind in ALWAYS_NUMBERED:
-            return f"{kind}{count}"
-        if count == 1:
+        if count == 1 and kind not in ALWAYS_NUMBERED:
             self._first[kind] = len(self.statements)
-            return kind
-        return f"{kind}{count}"
+            name = kind
+        else:
+            name = f"{kind}{count}"
+        self._named.append((name, place, False))
+        return name
 
     def finished(self) -> tuple[Statement, ...]:
-        """The statements, names settled: of several of a kind the first is numbered too."""
+        """The statements, names settled: of several of a kind the first is numbered too. Raises
+        RefusalError RD109 where two have one name."""
         for kind, index in self._first.items():
             if self._counts[kind] > 1:
-                statement = self.statements[index]
-                assert isinstance(statement, Apply | Call | Chain | UseSlot)
-                self.statements[index] = replace(statement, name=f"{kind}1")
+                _, place, given = self._named[index]
+                self._named[index] = (f"{kind}1", place, given)
+                self.statements[index] = replace(self.statements[index], name=f"{kind}1")
         self._first.clear()
+        seen: dict[str, tuple[str, Place, bool]] = {}
+        for entry in self._named:
+            name, place, given = entry
+            other = seen.setdefault(name, entry)
+            if other is not entry:
+                where = place if given else other[1]
+                raise where.error(
+                    "RD109",
+                    f"two modules here are named `{name}`",
+                    why="modules are named by counting (`conv1`, `conv2`, …) where no `name` is given",
+                    hint="choose another `name`",
+                )
         return tuple(self.statements)
+
+    def settled(self, tree: Expr, number: int) -> Expr:
+        """`tree`, which should be `number` at this call; the number where it is not, or where the
+        tree has grown beyond reading."""
+        try:
+            return (
+                tree if _is_small(tree) and evaluate(tree, self.env) == number else literal(number)
+            )
+        except ExprError:
+            return literal(number)
+
+    def _reduction(self, op: SymbolicOp, before: Known, shape: Shape) -> Expr:
+        stride: Expr = ONE
+        match op:
+            case Conv() | MaxPool() | AvgPool():
+                stride = op.stride[0]
+            case Subsample():
+                stride = op.stride
+            case AdaptiveAvgPool():
+                stride = literal(-(-before.shape[1] // shape[1]))
+            case _:
+                pass
+        if stride == ONE:
+            return before.reduction
+        number = self._number(before.reduction) * self._number(stride)
+        return self.settled(mul(before.reduction, stride), min(number, MAX_EXTENT))
+
+    def _number(self, tree: Expr) -> int:
+        found = evaluate(tree, self.env)
+        assert isinstance(found, int)
+        return found
+
+
+def _is_small(tree: Expr) -> bool:
+    pending, count = [tree], 0
+    while pending and count <= LARGEST_TREE:
+        pending.extend(children(pending.pop()))
+        count += 1
+    return count <= LARGEST_TREE
+
+
+def _check_extents(op: ConcreteOp, shape: Shape, place: Place) -> None:
+    if max(shape) > MAX_EXTENT:
+        raise place.error("RD406", f"an output with an extent of more than {MAX_EXTENT:,}")
+    if len(shape) == 3 and shape[0] > MAX_CHANNELS:
+        raise place.error("RD406", f"an output with more than {MAX_CHANNELS:,} channels")
+    if isinstance(op, Conv | MaxPool | AvgPool):
+        numbers = [*op.kernel, *op.stride, *op.padding]
+        numbers += op.dilation if isinstance(op, Conv) else ()
+        if max(numbers) > MAX_EXTENT:
+            raise place.error("RD406", f"a window that reaches further than {MAX_EXTENT:,}")

@@ -19,8 +19,12 @@ from resnet_dsl.ir.program import (
     UseSlot,
 )
 from resnet_dsl.ir.symbolic import free_names
+from resnet_dsl.lower.place import Place
 
 FIRST_PARAMETERS = ("in", "out", "width", "stride", "dilation")
+MAX_STATEMENTS = 200_000
+"""How many statements all functions of a network may have together; equal ones are kept once."""
+
 _TYPES: dict[type, Literal["int", "float", "bool", "str"]] = {
     int: "int",
     float: "float",
@@ -59,6 +63,7 @@ class Registry:
         self.functions: dict[str, Function] = {}
         self._by_structure: dict[tuple[object, ...], str] = {}
         self._variants: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        self._statements = 0
 
     def add(
         self,
@@ -67,14 +72,22 @@ class Registry:
         kind: Literal["block", "chain"],
         body: tuple[Statement, ...],
         result: int,
-        env: dict[str, Value],
+        env: Mapping[str, Value],
         conditions: Sequence[str],
+        place: Place,
     ) -> Function:
-        """The function of that structure, new or known."""
+        """The function of that structure, new or known. Raises RefusalError where there are too many."""
         structure = (base, kind, body, result)
         known = self._by_structure.get(structure)
         if known is not None:
             return self.functions[known]
+        self._statements += len(body)
+        if self._statements > MAX_STATEMENTS:
+            raise place.error(
+                "RD406",
+                f"the blocks here have more than {MAX_STATEMENTS:,} operations of different kinds",
+                hint="give more calls the same parameters, so that they can share a function",
+            )
         free = names_in(body)
         order = [name for name in FIRST_PARAMETERS if name in free]
         order += [name for name in env if name in free and name not in order]

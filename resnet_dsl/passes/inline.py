@@ -186,9 +186,12 @@ class _Inliner:
             # A spliced chain continues the numbering of the chain that it stands in.
             key = tuple(env.items())
             for offset, statement in enumerate(body):
-                assert isinstance(statement, Apply)
                 name = f"{path}.{first + offset}"
-                value = self._node(statement, name, (value,), env, key, group, block)
+                if isinstance(statement, Call):
+                    value = self._call(statement, value, name, env, group, 0)
+                else:
+                    assert isinstance(statement, Apply)
+                    value = self._node(statement, name, (value,), env, key, group, block)
             return value
         return self._statements(body, value, f"{path}.", env, slots, group, block)[function.result]
 

@@ -1,0 +1,199 @@
+"""Shortcuts to functions: in a block's slot, inside of a body, and around stages."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from resnet_dsl.errors import CompileError
+from resnet_dsl.ir.expr import Binary, Expr, ExprError, Name, Value, floordiv, literal, substitute
+from resnet_dsl.ir.expr import evaluate as evaluated
+from resnet_dsl.ir.graph import Shape
+from resnet_dsl.ir.program import Call, Reference
+from resnet_dsl.language.definitions import ShortcutDef
+from resnet_dsl.language.fields import CallForm
+from resnet_dsl.language.library import Definitions, Located
+from resnet_dsl.language.schema import Spec
+from resnet_dsl.lower.binding import bind
+from resnet_dsl.lower.body import BodyLowering, GateBody
+from resnet_dsl.lower.frame import ONE, Frame, Known, Size
+from resnet_dsl.lower.place import Place, Scope, blamed, show
+from resnet_dsl.lower.registry import Registry
+
+TRANSITION = Binary(
+    "or",
+    Binary("!=", Name("in"), Name("out")),
+    Binary("!=", Name("stride"), ONE),
+)
+"""What `transition` stands for: the ends of the block differ in shape."""
+
+SLOT = "downsample"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A shortcut of one call: its function with arguments over the caller's names (None: the
+    identity), what comes out of it, and its size."""
+
+    reference: Reference | None
+    known: Known
+    size: Size
+
+
+class ShortcutLowering(BodyLowering):
+    """Lowers shortcuts, one function a structure."""
+
+    def __init__(self, spec: Spec, definitions: Definitions) -> None:
+        super().__init__(spec)
+        self.definitions = definitions
+        self.registry = Registry()
+
+    @abstractmethod
+    def probe(self) -> ShortcutLowering:
+        """A lowering of the same spec, for trials that leave nothing behind."""
+
+    def shortcut(
+        self,
+        frame: Frame,
+        located: Located[ShortcutDef],
+        form: CallForm,
+        given: Mapping[str, Expr],
+        value: int,
+        place: Place,
+    ) -> Around:
+        """A shortcut that reads `value`; `given` are its `in`, `out` and `stride` over the names of
+        the frame. Raises RefusalError."""
+        env: dict[str, Value] = {name: evaluated(tree, frame.env) for name, tree in given.items()}
+        own = {name: Name(name) for name in given}
+        scope = self._scope(located, form, own, env, place)
+        inner = Frame(env, Known(frame.shape(value), Name("in")), numbered=True)
+        here = Place(located.source, (*located.path, "body"))
+        try:
+            end = self.body(inner, located.definition.body, scope, 0, here)
+        except CompileError as error:
+            raise blamed(error, place, f"the shortcut `{located.name}`") from None
+        before = frame.known[value]
+        channels = frame.settled(given["out"], inner.shape(end)[0])
+        if end == 0:
+            return Around(None, Known(before.shape, channels, before.reduction), Size())
+        function = self.registry.add(
+            located.emitted_name,
+            located.definition.doc,
+            "chain",
+            inner.finished(),
+            end,
+            env,
+            inner.conditions,
+            place,
+        )
+        arguments = tuple((item.name, given[item.name]) for item in function.parameters)
+        known = Known(inner.shape(end), channels, before.reduction)
+        return Around(Reference(function.name, arguments), known, inner.size)
+
+    def gate(
+        self,
+        frame: Frame,
+        located: Located[ShortcutDef],
+        form: CallForm,
+        given: Mapping[str, Expr],
+        place: Place,
+    ) -> GateBody | None:
+        """The gate that a shortcut brings, to be lowered in the frame of the block."""
+        if located.definition.gate is None:
+            return None
+        scope = self._scope(located, form, given, frame.env, place)
+        where = Place(located.source, (*located.path, "gate"))
+        return GateBody(located.definition.gate, scope, where)
+
+    def _scope(
+        self,
+        located: Located[ShortcutDef],
+        form: CallForm,
+        given: Mapping[str, Expr],
+        env: Mapping[str, Value],
+        place: Place,
+    ) -> Scope:
+        symbols = {**given, "transition": substitute(TRANSITION, given)}
+        where = place.at(form.name)
+        for name, (tree, _) in bind(located, form.arguments, {}, Scope({}), where).items():
+            symbols[name] = tree
+        scope = Scope(env, symbols)
+        for name, tree in located.definition.let.items():
+            here = Place(located.source, (*located.path, "let", name))
+            scope = scope.with_symbols({name: scope.symbolic(tree, here)})
+        return scope
+
+    def inline_shortcut(
+        self, frame: Frame, form: CallForm, scope: Scope, value: int, inside: int, place: Place
+    ) -> int:
+        """Append a shortcut inside of a body; its stride is what the residual makes it."""
+        start, end = frame.known[value], frame.known[inside]
+        stride = end.reduction
+        if start.reduction != ONE:
+            stride = ONE if start.reduction == end.reduction else floordiv(
+                end.reduction, start.reduction
+            )  # fmt: skip
+        return self.append_shortcut(frame, form, value, inside, stride, place, None)
+
+    def append_shortcut(
+        self,
+        frame: Frame,
+        form: CallForm,
+        value: int,
+        inside: int,
+        stride: Expr,
+        place: Place,
+        name: str | None,
+    ) -> int:
+        """Append a shortcut from `value`, to be joined with `inside`, as a call of its own."""
+        located = self.definitions.shortcut(form.name, place.source, place.path)
+        if located.definition.join is not None:
+            raise place.error(
+                "RD404",
+                f"the shortcut `{form.name}` has a join of its own, and here it is only a path",
+            )
+        frame.require_chain((value,), place)
+        given = {"in": frame.channels(value), "out": frame.channels(inside), "stride": stride}
+        around = self.shortcut(frame, located, form, given, value, place)
+        if around.reference is None:
+            return value
+        call = Call(
+            frame.fresh("shortcut", name, place),
+            around.reference.function,
+            around.reference.arguments,
+            value,
+            (),
+            frame.group,
+        )
+        return frame.append(call, around.known, place, around.size)
+
+    def fitting_shortcuts(self, start: Shape, end: Shape, given: str) -> str | None:
+        """A hint: which shortcuts would lead from one shape to the other."""
+        if len(start) != 3 or len(end) != 3:
+            return None
+        stride = spatial_stride(start, end)
+        named = {"in": literal(start[0]), "out": literal(end[0]), "stride": literal(stride)}
+        would: list[str] = []
+        for name in self.definitions.known("shortcut"):
+            located = cast("Located[ShortcutDef] | None", self.definitions.find("shortcut", name))
+            if located is None or located.definition.join is not None or name == given:
+                continue
+            place = Place(located.source, located.path)
+            probe = Frame({}, Known(start, named["in"]))
+            try:
+                around = self.probe().shortcut(probe, located, CallForm.of(name), named, 0, place)
+            except (CompileError, ExprError):
+                continue
+            if around.known.shape == end:
+                would.append(f"`{name}`")
+        if not would:
+            return None
+        listed = f"{', '.join(would[:-1])} or {would[-1]}" if len(would) > 1 else would[0]
+        return f"shortcut {listed} would give {show(end)}"
+
+
+def spatial_stride(start: Shape, end: Shape) -> int:
+    """The least stride that leads from the extents of one shape to no more than the other's."""
+    return max(1, -(-start[1] // end[1]), -(-start[2] // end[2]))

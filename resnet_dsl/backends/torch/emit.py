@@ -13,7 +13,7 @@ from resnet_dsl.backends.torch.definitions import definition
 from resnet_dsl.backends.torch.initial import Policy, operations
 from resnet_dsl.backends.torch.layout import Atom, Group, flat, signature, statement
 from resnet_dsl.backends.torch.modules import Writer, helper
-from resnet_dsl.backends.torch.names import Names, Spelling, class_name, identifier
+from resnet_dsl.backends.torch.names import Names, Spelling, identifier, variable
 from resnet_dsl.backends.torch.network import Network
 from resnet_dsl.backends.torch.prose import docstring, quoted
 from resnet_dsl.backends.torch.summary import summary
@@ -74,26 +74,34 @@ def emit(program: Program, facts: Facts) -> str:
             functions=functions,
             network=[network.trunk(), network.classifier()] if split else [network.whole()],
             name=name,
-            factory=factory,
-            classes=program.classes,
+            factory=_factory(program, factory, name),
             backbone=split,
             initialises=bool(network.initialise(network.cut)),
             prunes=split and network.unused_stages(),
-            backbone_signature=_backbone_signature(program, factory, name),
+            backbone_factory=_backbone_factory(program, factory, name) if split else [],
         )
     )
 
 
-def _backbone_signature(program: Program, factory: str, name: str) -> list[str]:
+def _factory(program: Program, factory: str, name: str) -> list[str]:
+    lines = signature(factory, [f"num_classes: int = {program.classes}"], name)
+    return _excused(lines, factory)
+
+
+def _backbone_factory(program: Program, factory: str, name: str) -> list[str]:
     last = tuple(Atom(quoted(feature.stage)) for feature in program.features[-DEFAULT_STAGES:])
-    stages = flat(Group("(", last)) or ""
-    default = f"stages: Sequence[str] = {stages}"
-    return signature(f"{factory}_backbone", [default], f"{name}Backbone")
+    default = f"stages: Sequence[str] = {flat(Group('(', last))}"
+    return _excused(signature(f"{factory}_backbone", [default], f"{name}Backbone"), factory)
+
+
+def _excused(lines: list[str], factory: str) -> list[str]:
+    """A function is named as the spec, whatever a linter thinks of capital letters."""
+    return lines if factory.islower() else [f"{lines[0]}  # noqa: N802", *lines[1:]]
 
 
 def _network_class(name: str, names: Names) -> str:
     """A class name that is free together with those of the trunk and the backbone."""
-    wanted = names.take(class_name(name))
+    wanted = names.take_class(name)
     names.take(f"{wanted}Trunk")
     names.take(f"{wanted}Backbone")
     names.take(f"{identifier(name)}_backbone")
@@ -102,7 +110,7 @@ def _network_class(name: str, names: Names) -> str:
 
 def _module(program: Program, names: Names) -> Module:
     spelled = {
-        name: names.take(identifier(name) if function.kind == "chain" else class_name(name))
+        name: names.take(variable(name)) if function.kind == "chain" else names.take_class(name)
         for name, function in program.functions.items()
     }
     spellings = {name: Spelling.of(item, names) for name, item in program.functions.items()}

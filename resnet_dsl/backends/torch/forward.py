@@ -20,6 +20,7 @@ Kind: TypeAlias = Literal["layer", "light", "glance", "choice", "join"]
 """What a step is to a reader: the one layer of its line; what stands around a layer; the same, and
 short enough to stand inside a join; a slot that may be empty; several operands."""
 
+MAIN_LINE = ("x", "out", "inner")
 BODY = 2 * INDENT
 NESTED_WIDTH = LINE_LENGTH - BODY - len("identity = ")
 
@@ -177,12 +178,13 @@ class _Forward:
             busy = holder is not None and self.last_read.get(holder, -1) >= index
             return not busy and name not in waiting
 
+        role = self.roles.get(value, "out")
         if held.kind != "choice":
             # The oldest of its operands' variables: what a residual joins, it joins to the outer value.
-            free = [name for name in self.holders if name in held.variables and is_free(name)]
-            if free:
-                return free[0]
-        return next(filter(is_free, _spellings(self.roles.get(value, "out"))))
+            for name in self.holders:
+                if name in held.variables and _continues(name, role) and is_free(name):
+                    return name
+        return next(filter(is_free, _spellings(role)))
 
     def _finish(self, result: int) -> None:
         held = self.pending.pop(result, None)
@@ -199,6 +201,12 @@ class _Forward:
 def called(function: str) -> Callable[[Sequence[Node]], Node]:
     """Writes `function(operand)`."""
     return lambda operands: Call(function, tuple(operands))
+
+
+def _continues(name: str, role: str) -> bool:
+    """Whether a variable may go on as what `role` says."""
+    plain = name.rstrip("0123456789")
+    return role in (name, plain) or (role == "out" and plain in MAIN_LINE)
 
 
 def _spellings(role: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import keyword
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.program import Function
@@ -23,7 +24,7 @@ SPELLINGS: Mapping[str, str] = {
 """What the language calls it, and what torch does."""
 
 RESERVED: frozenset[str] = frozenset(
-    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "self", "torch", "nn", "Tensor", "math"}
+    {*keyword.kwlist, *dir(builtins), "self", "torch", "nn", "Tensor", "math"}
     | {"Sequence", "ClassVar", "make_divisible"}
     | {"Subsample", "PadChannels", "AppendChannels", "DropPath", "FrozenBatchNorm2d"}
 )
@@ -101,6 +102,11 @@ def identifier(text: str) -> str:
     return word if word and not word[0].isdigit() else f"_{word}"
 
 
+def variable(text: str) -> str:
+    """`text` as the name of a variable or a function."""
+    return identifier(text).lower()
+
+
 def class_name(name: str) -> str:
     """`pre_activation` as `PreActivation`."""
     words = re.split(r"[^A-Za-z0-9]+", name)
@@ -123,6 +129,14 @@ class Names:
         self._taken.add(name)
         return name
 
+    def take_class(self, name: str) -> str:
+        """The class name for `name`, or that with a number."""
+        wanted = class_name(name)
+        numbered = (f"{wanted}{number}" for number in count(2))
+        return self.take(
+            next(each for each in chain([wanted], numbered) if each not in self._taken)
+        )
+
     def inner(self) -> Names:
         """A scope inside of this one."""
         return Names(self._taken)
@@ -142,8 +156,8 @@ class Spelling:
         names = [item.name for item in function.parameters]
         common = SPELLINGS if {"out", "width"} & {*names} else {**SPELLINGS, "in": "channels"}
         return cls(
-            {name: scope.take(common.get(name) or identifier(name)) for name in names},
-            {slot: scope.take(identifier(slot)) for slot in function.slots},
+            {name: scope.take(common.get(name) or variable(name)) for name in names},
+            {slot: scope.take(variable(slot)) for slot in function.slots},
         )
 
 

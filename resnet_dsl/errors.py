@@ -87,6 +87,7 @@ CODES: dict[str, str] = {
     "RD601": "a name cannot be the name of an output",
     "RD602": "the output folder cannot be written",
     "RD603": "the disk is full",
+    "RD610": "a module's name that the torch target cannot write",
     "RD620": "no TensorRT that can be used",
     "RD621": "a GPU is needed and there is none",
     "RD622": "a GPU has no such name",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,17 @@ from compiler_tests.programs import GLOBAL, IN, RELU, SIGMOID, WIDTH, block, con
 from compiler_tests.torch_reference import RandomWeights, image, run
 from resnet_dsl.backends.torch.emit import Facts, emit
 from resnet_dsl.ir import ops
-from resnet_dsl.ir.program import Apply, Call, Function, Program, Statement, UseSlot
+from resnet_dsl.ir.program import (
+    Apply,
+    Call,
+    Chain,
+    Feature,
+    Function,
+    Program,
+    Reference,
+    Statement,
+    UseSlot,
+)
 from resnet_dsl.passes.inline import inline
 
 FACTS = Facts(parameters=1, macs=1, version="0")
@@ -79,23 +89,23 @@ def test_a_scale_and_a_gate_are_called_so() -> None:
     ]
 
 
-def network(name: str, body: list[Statement], slots: list[str], *, fill: int = 0) -> Program:
+def network(name: str, body: Sequence[Statement], slots: list[str], *, fill: int = 0) -> Program:
     """Three blocks of that body; the first `fill` of them get a shortcut in the slot."""
     function = block("random", "A body drawn at random.", ("in", "width"), body, slots)
     shortcut = programs.chain("shortcut", "", ("in",), (conv(IN, IN, 1), norm(IN)))
     calls = []
     for index in range(3):
-        filled = programs.Reference("shortcut", programs.arguments(into=WIDE))
+        filled = Reference("shortcut", programs.arguments(into=WIDE))
         given = tuple((slot, filled if index < fill else None) for slot in slots)
         calls.append(
             Call(str(index), "random", programs.arguments(into=WIDE, width=WIDE), 0, given)
         )
     main = [
         Apply("conv1", conv(3, WIDE, 1), (0,)),
-        programs.Chain("layer1", tuple(calls), 1, "layer1"),
+        Chain("layer1", tuple(calls), 1, "layer1"),
         *programs.head(WIDE, 2),
     ]
-    features = [programs.Feature("layer1", 2, WIDE, 1, 16, 16)]
+    features = [Feature("layer1", 2, WIDE, 1, 16, 16)]
     functions: list[Function] = [function, shortcut]
     return programs.program(name, "", main, functions, features)
 
@@ -124,7 +134,7 @@ def test_a_residual_inside_of_a_residual_is_joined_to_the_outer_value() -> None:
 
 
 def test_a_slot_that_is_never_filled_is_the_identity() -> None:
-    body = [UseSlot("downsample", 0), Apply("add", ops.Add(), (0, 1))]
+    body: list[Statement] = [UseSlot("downsample", 0), Apply("add", ops.Add(), (0, 1))]
     assert forward_of(emit(network("empty", body, ["downsample"]), FACTS), "Random") == [
         "y: Tensor = x + x",
         "return y",
@@ -132,7 +142,7 @@ def test_a_slot_that_is_never_filled_is_the_identity() -> None:
 
 
 def test_a_slot_that_is_always_filled_is_no_choice() -> None:
-    body = [UseSlot("downsample", 0), Apply("add", ops.Add(), (0, 1))]
+    body: list[Statement] = [UseSlot("downsample", 0), Apply("add", ops.Add(), (0, 1))]
     source = emit(network("full", body, ["downsample"], fill=3), FACTS)
     assert forward_of(source, "Random") == ["y: Tensor = x + self.downsample(x)", "return y"]
 
@@ -143,17 +153,17 @@ def test_an_activation_whose_input_is_read_again_does_not_write_into_it() -> Non
         Apply("relu", RELU, (1,)),
         Apply("add", ops.Add(), (2, 1)),
     ]
-    assert "nn.ReLU()" in emit(network("reread", list(body), []), FACTS)
+    assert "nn.ReLU()" in emit(network("reread", body, []), FACTS)
 
 
 def test_an_activation_of_the_input_does_not_write_into_it() -> None:
     body = [Apply("relu", RELU, (0,)), Apply("conv1", conv(IN, WIDTH, 3), (1,))]
-    assert "nn.ReLU()" in emit(network("first", list(body), []), FACTS)
+    assert "nn.ReLU()" in emit(network("first", body, []), FACTS)
 
 
 def test_what_nothing_reads_is_registered_and_not_called() -> None:
     body = [Apply("dead", conv(IN, WIDTH, 3), (0,)), Apply("conv1", conv(IN, WIDTH, 3), (0,))]
-    source = emit(network("dead", list(body), []), FACTS)
+    source = emit(network("dead", body, []), FACTS)
     assert "self.dead = " in source
     assert "self.dead(" not in source
 
@@ -215,7 +225,7 @@ KINDS = (
 )  # fmt: skip
 
 
-def once(body: list[Statement]) -> list[Statement]:
+def once(body: Sequence[Statement]) -> list[Statement]:
     """The body with one use of its slot at most: a module is registered once."""
     seen, found = False, list[Statement]()
     for place, item in enumerate(body):
@@ -287,7 +297,7 @@ def test_hand_built_networks_compute_what_their_graphs_do(
 
 def test_pooling_in_a_join_is_nested() -> None:
     body = [Apply("avgpool", GLOBAL, (0,)), Apply("mul", ops.Multiply(), (0, 1))]
-    source = emit(network("pooled", list(body), []), FACTS)
+    source = emit(network("pooled", body, []), FACTS)
     assert forward_of(source, "Random") == [
         "scale = self.avgpool(x)",
         "y: Tensor = x * scale",

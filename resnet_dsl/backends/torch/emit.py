@@ -74,6 +74,7 @@ def emit(program: Program, facts: Facts) -> str:
             functions=functions,
             network=[network.trunk(), network.classifier()] if split else [network.whole()],
             name=name,
+            backbone_header=network.header("Backbone"),
             factory=_factory(program, factory, name),
             backbone=split,
             initialises=bool(network.initialise(network.cut)),

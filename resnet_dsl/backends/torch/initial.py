@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from resnet_dsl.backends.torch.layout import Atom, Call, Group, Line, Node, deeper, keyword
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.expr import Expr
 from resnet_dsl.ir.ops import BatchNorm, Conv, FrozenBatchNorm, GroupNorm, Init, Linear
@@ -77,25 +78,25 @@ class Policy:
         for item in body:
             yield from self._in(item, "")
 
-    def general_branches(self) -> list[str]:
+    def general_branches(self) -> list[Line]:
         """The branches, for each `module`, that draw what follows the rule."""
-        branches: list[str] = []
+        branches: list[Line] = []
+        bias, zeroed = "module.bias", fill(0.0, "module.bias")
+        guarded = [Line(Atom(f"{bias} is not None"), "if ", ":"), Line(zeroed, depth=1)]
         if self.conv is not None:
-            # torch would draw a convolution's bias; here it is zero.
-            lines = [] if self.conv.is_default else [draw(self.conv.init, "module.weight")]
+            # torch would draw a convolution's bias; here it is zero. (To a type checker it may be None.)
+            lines = [] if self.conv.is_default else [Line(draw(self.conv.init, "module.weight"))]
             if self.conv.biases != "none":
-                lines += ["if module.bias is not None:", "    nn.init.zeros_(module.bias)"]
-            branches += _branch("nn.Conv2d", lines, first=True)
+                lines += guarded
+            branches += branch(["nn.Conv2d"], lines)
         if self.linear is not None and not self.linear.is_default:
-            lines = [draw(self.linear.init, "module.weight")]
-            if self.linear.biases == "all":
-                lines.append("nn.init.zeros_(module.bias)")
-            elif self.linear.biases == "some":
-                lines += ["if module.bias is not None:", "    nn.init.zeros_(module.bias)"]
-            branches += _branch("nn.Linear", lines, first=not branches)
+            lines = [Line(draw(self.linear.init, "module.weight"))]
+            if self.linear.biases != "none":
+                lines += [Line(zeroed)] if self.linear.biases == "all" else guarded
+            branches += branch(["nn.Linear"], lines, first=not branches)
         return branches
 
-    def lines(self, special: Special, holder: str) -> list[str]:
+    def lines(self, special: Special, holder: str) -> list[Line]:
         """The statements that set an exception right."""
         path, op = special.path, special.op
         nested = "." in path
@@ -110,24 +111,25 @@ class Policy:
                 lines = []
                 if not self._is_general(op):
                     if op.init.kind != TORCH_DEFAULT:
-                        lines.append(draw(op.init, tensor("weight")))
+                        lines.append(Line(draw(op.init, tensor("weight"))))
                     elif nested:
-                        kind = "Conv2d" if isinstance(op, Conv) else "Linear"
+                        kind = "nn.Conv2d" if isinstance(op, Conv) else "nn.Linear"
+                        found = Call(f"{holder}.get_submodule", (Atom(f'"{path}"'),))
                         lines += [
-                            f'layer = {holder}.get_submodule("{path}")',
-                            f"if isinstance(layer, nn.{kind}):",
-                            "    layer.reset_parameters()",
+                            Line(found, "layer = "),
+                            Line(Call("isinstance", (Atom("layer"), Atom(kind))), "if ", ":"),
+                            Line(Call("layer.reset_parameters"), depth=1),
                         ]
                     else:
-                        lines.append(f"{holder}.{path}.reset_parameters()")
+                        lines.append(Line(Call(f"{holder}.{path}.reset_parameters")))
                 if self._has_own_bias(op):
                     bias = tensor("bias", optional=isinstance(op, Conv))
-                    lines.append(fill(op.bias_fill, bias))
+                    lines.append(Line(fill(op.bias_fill, bias)))
                 return lines
             case FrozenBatchNorm():
-                return [fill(op.gamma, tensor("weight", "buffer"))]
+                return [Line(fill(op.gamma, tensor("weight", "buffer")))]
             case BatchNorm() | GroupNorm():
-                return [fill(op.gamma, tensor("weight"))]
+                return [Line(fill(op.gamma, tensor("weight")))]
             case _:
                 raise AssertionError(f"{type(op).__name__} has no weights")
 
@@ -189,37 +191,40 @@ def operations(program: Program) -> Iterator[SymbolicOp]:
                     yield member.op
 
 
-def draw(init: Init, tensor: str) -> str:
-    """The statement that draws a weight."""
-    mode = 'mode="fan_out", ' if init.mode == "fan_out" else ""
+def draw(init: Init, tensor: str) -> Node:
+    """The call that draws a weight."""
+    weight = Atom(tensor)
+    mode = [keyword("mode", '"fan_out"')] if init.mode == "fan_out" else []
     match init.kind:
-        case "he_normal":
-            return f'nn.init.kaiming_normal_({tensor}, {mode}nonlinearity="relu")'
-        case "he_uniform":
-            return f'nn.init.kaiming_uniform_({tensor}, {mode}nonlinearity="relu")'
+        case "he_normal" | "he_uniform":
+            function = f"nn.init.{init.kind.replace('he', 'kaiming')}_"
+            return Call(function, (weight, *mode, keyword("nonlinearity", '"relu"')))
         case "xavier_normal" | "xavier_uniform":
-            return f"nn.init.{init.kind}_({tensor})"
+            return Call(f"nn.init.{init.kind}_", (weight,))
         case "normal":
-            return f"nn.init.normal_({tensor}, std={init.scale!r})"
+            return Call("nn.init.normal_", (weight, keyword("std", repr(init.scale))))
         case "zeros":
-            return f"nn.init.zeros_({tensor})"
+            return Call("nn.init.zeros_", (weight,))
         case "uniform":
             raise ValueError("torch draws so by itself")
 
 
-def fill(value: float, tensor: str) -> str:
-    """The statement that fills a tensor."""
-    names = {0.0: "zeros_", 1.0: "ones_"}
+def fill(value: float, tensor: str) -> Node:
+    """The call that fills a tensor."""
+    names = {0.0: "nn.init.zeros_", 1.0: "nn.init.ones_"}
     if value in names:
-        return f"nn.init.{names[value]}({tensor})"
-    return f"nn.init.constant_({tensor}, {value!r})"
+        return Call(names[value], (Atom(tensor),))
+    return Call("nn.init.constant_", (Atom(tensor), Atom(repr(value))))
 
 
-def _branch(kind: str, lines: Sequence[str], *, first: bool) -> list[str]:
+def branch(kinds: Sequence[str], lines: Sequence[Line], *, first: bool = True) -> list[Line]:
+    """`lines`, for modules of these classes."""
     if not lines:
         return []
-    keyword = "if" if first else "elif"
-    return [f"{keyword} isinstance(module, {kind}):", *(f"    {line}" for line in lines)]
+    names = tuple(Atom(kind) for kind in kinds)
+    of = names[0] if len(names) == 1 else Group("(", names)
+    test = Call("isinstance", (Atom("module"), of))
+    return [Line(test, "if " if first else "elif ", ":"), *deeper(lines)]
 
 
 def _under(specials: Sequence[Special], prefix: str) -> Iterator[Special]:

@@ -15,8 +15,8 @@ long form even where the short one fits (the trailing comma keeps `ruff format` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, assert_never
 from unicodedata import east_asian_width
 
@@ -69,6 +69,16 @@ class Noted:
 Node: TypeAlias = Atom | Call | Group | Each | Prefixed | Noted
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A statement, `depth` levels inside of the suite that it stands in."""
+
+    node: Node
+    before: str = ""
+    after: str = ""
+    depth: int = 0
+
+
 def keyword(name: str, value: Node | str) -> Prefixed:
     """`name=value`."""
     return Prefixed(f"{name}=", Atom(value) if isinstance(value, str) else value)
@@ -117,6 +127,22 @@ def statement(before: str, node: Node, after: str = "", *, indent: int = 0) -> l
             ]
         case _:
             assert_never(node)
+
+
+def suite(lines: Sequence[Line], *, indent: int) -> list[str]:
+    """The lines of several statements."""
+    return [
+        text
+        for line in lines
+        for text in statement(
+            line.before, line.node, line.after, indent=indent + INDENT * line.depth
+        )
+    ]
+
+
+def deeper(lines: Iterable[Line]) -> list[Line]:
+    """The statements one level further in."""
+    return [replace(line, depth=line.depth + 1) for line in lines]
 
 
 def signature(name: str, parameters: Sequence[str], result: str, *, indent: int = 0) -> list[str]:

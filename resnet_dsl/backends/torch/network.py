@@ -14,8 +14,18 @@ from resnet_dsl.backends.torch.bodies import Members, members, steps
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.forward import Step
 from resnet_dsl.backends.torch.forward import lines as forward_lines
-from resnet_dsl.backends.torch.initial import Policy, Special
-from resnet_dsl.backends.torch.layout import INDENT, Atom, Group, Prefixed, statement
+from resnet_dsl.backends.torch.initial import Policy, Special, branch
+from resnet_dsl.backends.torch.layout import (
+    INDENT,
+    Atom,
+    Call,
+    Group,
+    Line,
+    Prefixed,
+    deeper,
+    statement,
+    suite,
+)
 from resnet_dsl.backends.torch.modules import Writer
 from resnet_dsl.backends.torch.prose import docstring, quoted
 from resnet_dsl.ir import program as ir
@@ -125,10 +135,18 @@ class Network:
             for step in self.steps[start:]
         ]
         result = self.values[self.module.program.main.result] - start
-        last = quoted(self.steps[start - 1].feature or "")
-        body = forward_lines(head, result, {0: "x"}, self._outcome())
+        features = "self.forward_features(x)"
+        last = Group("[", (Atom(quoted(self.steps[start - 1].feature or "")),))
+        body = (
+            [
+                *statement(f"x = {features}", last, indent=2 * INDENT),
+                *forward_lines(head, result, {0: "x"}, self._outcome()),
+            ]
+            if result
+            else statement(f"return {features}", last, indent=2 * INDENT)
+        )
         return [
-            f"class {self.name}({self.name}Trunk):",
+            *self.header(""),
             *docstring([f"The network: {self.shape} to {self._outcome_shape()}."], INDENT),
             "",
             *self._constructor(self.parameter, self.cut, len(self.own.lines)),
@@ -136,9 +154,12 @@ class Network:
             *self._self_lines(self.cut, len(self.own.lines)),
             "",
             f"{PAD}def forward(self, x: Tensor) -> Tensor:",
-            f"{PAD}{PAD}x = self.forward_features(x)[{last}]",
             *body,
         ]
+
+    def header(self, suffix: str) -> list[str]:
+        """The line that opens a class over the trunk."""
+        return statement("class ", Call(f"{self.name}{suffix}", (Atom(f"{self.name}Trunk"),)), ":")
 
     def unused_stages(self) -> bool:
         """Whether stages can be left out at the end, each being one module of the stage's name."""
@@ -185,39 +206,38 @@ class Network:
         """The method that draws the weights of the first `end` statements; nothing where torch's
         own defaults are what the spec asks for."""
         general = self.policy.general_branches()
-        alike: dict[tuple[str, ...], list[str]] = {}
+        alike: dict[tuple[Line, ...], list[str]] = {}
         for name, found in self.block_specials:
             lines = [line for each in found for line in self.policy.lines(each, "module")]
             alike.setdefault(tuple(lines), []).append(name)
-        alike.pop((), None)
-        special: list[str] = []
+        joined = bool(general) and self._only_norms()  # one loop does for both
+        special: list[Line] = []
         for set_right, names in alike.items():
-            keyword = "elif" if special else "if"
-            special.append(f"{keyword} isinstance(module, {' | '.join(names)}):")
-            special += [PAD + line for line in set_right]
+            special += branch(names, set_right, first=not (special or joined))
+        loops = [general + special] if joined else [general, special]
         own = self._self_lines(0, end)
         if not (general or special or own):
             return []
-        if general and special and self._only_norms():
-            general, special = [*general, f"el{special[0]}", *special[1:]], []
         doc = "Draw the weights as the spec asks; what is not mentioned is torch's default."
+        every = Line(Atom("module in self.modules()"), "for ", ":")
+        lines = [line for loop in loops if loop for line in (every, *deeper(loop))]
         return [
             "",
             f"{PAD}def initialise(self) -> None:",
             *docstring([doc], 2 * INDENT),
-            *_loop(general),
-            *_loop(special),
+            *suite(lines, indent=2 * INDENT),
             *own,
         ]
 
     def _self_lines(self, start: int, end: int) -> list[str]:
         """The statements for the exceptions among the network's own members."""
         body = self.module.program.main.body[start:end]
-        return [
-            f"{PAD}{PAD}{line}"
+        lines = [
+            line
             for special in self.policy.specials(body)
             for line in self.policy.lines(special, "self")
         ]
+        return suite(lines, indent=2 * INDENT)
 
     def _only_norms(self) -> bool:
         """Whether the blocks' exceptions are of modules that the general rule leaves alone."""
@@ -237,15 +257,6 @@ class Network:
 
     def _outcome_shape(self) -> str:
         return "(N, num_classes)" if self._is_classifier() else "its output"
-
-
-def _loop(branches: Sequence[str]) -> list[str]:
-    if not branches:
-        return []
-    return [
-        f"{PAD}{PAD}for module in self.modules():",
-        *(f"{PAD}{PAD}{PAD}{line}" for line in branches),
-    ]
 
 
 def _cut(main: Function, features: Sequence[Feature]) -> int:

@@ -29,7 +29,8 @@ def summary(program: Program, facts: Facts, factory: str, module: Module) -> lis
     doc = paragraphs(program.doc)
     words = topology(program, module)
     title = sentence(doc[0]) if doc else f"The network {factory}."
-    spec = f" from a spec with SHA-256 {program.spec_hash}" if program.spec_hash else ""
+    origin = " ".join(paragraphs(program.spec_hash))
+    spec = f" from a spec with SHA-256 {origin}" if origin else ""
     return [
         title,
         *doc[1:],

@@ -216,11 +216,15 @@ def _normalise(entry: dict[str, Any]) -> dict[str, Any]:
     forms = [key for key in entry if key in FORMS]
     beside = _BESIDE[forms[0]] if forms else frozenset()
     verbs = [key for key in entry if key not in MODIFIERS and key not in beside]
+    if not verbs:
+        raise PydanticCustomError(
+            "item", "an entry of a body is an operation, a form such as `residual`, or a block", {}
+        )
     if len(verbs) != 1:
         raise PydanticCustomError(
             "one_verb",
             "an entry of a body has one verb, and this one has {count}: {verbs}",
-            {"count": len(verbs), "verbs": ", ".join(f"`{verb[:40]}`" for verb in verbs) or "none"},
+            {"count": len(verbs), "verbs": ", ".join(f"`{verb[:40]}`" for verb in verbs)},
         )
     verb = verbs[0]
     if verb in FORMS:
@@ -234,7 +238,7 @@ def _normalise(entry: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(arguments, Mapping):
         raise PydanticCustomError(
             "operation_arguments",
-            "the arguments of `{verb}` are a mapping, as in `{verb}: {{kernel: 3}}`",
+            "the arguments of `{verb}` are a mapping, as in `{verb}: {kernel: 3}`",
             {"verb": verb},
         )
     entry["operation"] = {**arguments, "op": verb}

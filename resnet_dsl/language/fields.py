@@ -153,14 +153,14 @@ ParameterName = Annotated[str, free(_parameter)]
 
 
 def _as_call(value: object) -> object:
-    """`name` and `{name: {parameter: value}}` are the two spellings of a call."""
+    """`name` and `{name: {parameter: value}` are the two spellings of a call."""
     if isinstance(value, str):
         return {"name": value, "arguments": {}}
     if isinstance(value, Mapping):
         if len(value) != 1:
             raise PydanticCustomError(
                 "call",
-                "expected `name`, or `name: {{parameter: value}}` with one name, not {count} keys",
+                "expected `name`, or `name: {parameter: value}` with one name, not {count} keys",
                 {"count": len(value)},
             )
         ((name, arguments),) = value.items()

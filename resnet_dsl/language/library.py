@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
 from resnet_dsl.language.body import FORMS, OPERATIONS
+from resnet_dsl.language.checks import argument_problems, check_definition
 from resnet_dsl.language.definitions import (
     MODELS,
     BlockDef,
@@ -28,7 +29,7 @@ from resnet_dsl.language.definitions import (
 )
 from resnet_dsl.language.fields import IDENTIFIER, RECIPE_NAME
 from resnet_dsl.language.schema import Spec
-from resnet_dsl.language.scope import all_types, argument_problems, calls, check_definition
+from resnet_dsl.language.scope import all_types, calls
 from resnet_dsl.language.source import Source, read
 from resnet_dsl.language.training import Training
 from resnet_dsl.language.validate import validate
@@ -178,7 +179,7 @@ def unknown_name(
         "RD201",
         f"there is no {what} `{name[:60]}`",
         path,
-        key=True,
+        key=path[-1:] == (name,),
         hint=suggest(name, [*known, *more]) or f"known: {', '.join(known)}",
     )
 

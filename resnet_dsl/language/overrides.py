@@ -129,6 +129,8 @@ def _put(node: Node | None, override: _Override, depth: int, lines: Sequence[str
             items = list(node.items)
             items[int(name)] = _put(items[int(name)], override, depth + 1, lines)
             return replace(node, items=tuple(items))
+        case ScalarNode() if (long := _long_form(node, above, name)) is not None:
+            return _put(long, override, depth, lines)
         case ScalarNode() if node.value is not None:
             shown = node.value if isinstance(node.value, str) else str(node.value).lower()
             shown = f"{shown[:40]}…" if len(shown) > 40 else shown
@@ -141,3 +143,13 @@ def _put(node: Node | None, override: _Override, depth: int, lines: Sequence[str
                 raise refusal(f"there is no list `{above}`", f"give it as a whole: `{above}=[…]`")
             value = _put(None, override, depth + 1, lines)
             return MapNode({name: (position, value)}, position)
+
+
+def _long_form(node: ScalarNode, above: str, name: str) -> MapNode | None:
+    """What a name alone is short for: `stem: cifar` for `{cifar: {}}`, `train: digits` for
+    `{recipe: digits}`."""
+    if above == "train" and isinstance(node.value, str):
+        return MapNode({"recipe": (node.position, node)}, node.position)
+    if node.value == name:
+        return MapNode({name: (node.position, MapNode({}, node.position))}, node.position)
+    return None

@@ -41,7 +41,7 @@ class Input(Model):
 
 
 def _kinded(value: object) -> object:
-    """`batch` and `{group: {groups: 32}}` become `{kind: …, …}`."""
+    """`batch` and `{group: {groups: 32}` become `{kind: …, …}`."""
     if isinstance(value, str):
         return {"kind": value}
     if isinstance(value, Mapping) and len(value) == 1:
@@ -50,7 +50,7 @@ def _kinded(value: object) -> object:
             return {"kind": kind, **(settings or {})}
     if isinstance(value, Mapping):
         raise PydanticCustomError(
-            "kinded", "expected one kind, with its settings: `kind: {{setting: value}}`", {}
+            "kinded", "expected one kind, with its settings: `kind: {setting: value}`", {}
         )
     return value
 

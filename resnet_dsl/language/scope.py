@@ -1,4 +1,4 @@
-"""Which names an expression may use, and the static check of a definition's expressions.
+"""Which names an expression may use, and where a definition's expressions and calls stand.
 
 Every definition knows its own parameters and lets. Besides them a block knows `in` and `out`
 (channels), `width`, `stride`, `dilation`, its place (`index` of `depth` in its stage, `number` of
@@ -12,21 +12,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from resnet_dsl.errors import Diagnostic, suggest
-from resnet_dsl.ir.expr import EXPR_TYPES, Expr, ExprError, Name, TypeName, infer
+from resnet_dsl.ir.expr import EXPR_TYPES, Expr, TypeName, infer
 from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.language.body import Body, Item, Operation, PadChannelsArgs
 from resnet_dsl.language.definitions import (
     BlockDef,
     Definition,
     Kind,
-    ParameterDecl,
     ShortcutDef,
 )
-from resnet_dsl.language.expression import Span, locate, parse
 from resnet_dsl.language.fields import CallForm
-from resnet_dsl.language.source import Source
-from resnet_dsl.language.tokens import ExpressionSyntaxError
 
 Path = tuple[str | int, ...]
 Types = Mapping[str, TypeName]
@@ -53,8 +48,6 @@ SCOPES: Mapping[Kind, Types] = {
     "head": {"in": "int", "classes": "int"},
 }
 SIDES = ("symmetric", "trailing")
-_OF_OUT = ("out", "transition")
-_STAGE_KEYS = ("block", "shortcut", "skip", "name")
 
 
 BUILT_IN = ("width", "stride", "dilation")
@@ -69,106 +62,6 @@ PLACE_OF_ONE: Mapping[str, int | bool] = {
     "last": True,
 }
 """The place in a stage of a block that a body calls."""
-
-
-def check_definition(
-    kind: Kind, definition: Definition, source: Source, path: Path
-) -> list[Diagnostic]:
-    """What is wrong with a definition's names and expressions: each name is known, and none taken;
-    each expression has the type that stands there."""
-    found = list(_taken(kind, definition, source, path))
-    types: dict[str, TypeName] = dict(SCOPES[kind])
-    types |= {name: declared.type for name, declared in definition.parameters.items()}
-    before_let = dict(types)
-    for name, tree in definition.let.items():
-        problem = expression_problem(tree, types, None, source, (*path, "let", name))
-        if problem is not None:
-            found.append(problem)
-        types[name] = "int" if problem is not None else infer(tree, types)
-    if isinstance(definition, BlockDef) and definition.out is not None:
-        known = {key: type_ for key, type_ in before_let.items() if key not in _OF_OUT}
-        problem = expression_problem(definition.out, known, "int", source, (*path, "out"))
-        found += [problem] if problem is not None else []
-    for tree, where, wanted, scope in _expressions(definition, types, path):
-        problem = expression_problem(tree, scope, wanted, source, where)
-        found += [problem] if problem is not None else []
-    for side, where in _sides(definition, path):
-        if side not in SIDES and types.get(side) != "str":
-            found.append(
-                source.diagnostic(
-                    "RD103",
-                    f"`{side[:60]}` is neither symmetric nor trailing, nor a parameter of type str",
-                    where,
-                    hint=suggest(side, [*SIDES, *definition.parameters]),
-                )
-            )
-    return found
-
-
-def _taken(kind: Kind, definition: Definition, source: Source, path: Path) -> Iterator[Diagnostic]:
-    """Parameters and lets that hide a name, or that a stage could not give."""
-    reasons = {name: f"every {kind} has a `{name}`" for name in SCOPES[kind]}
-    reasons["i"] = "`i` counts the rounds of a `repeat`"
-    if kind == "block":
-        reasons |= {name: f"a stage has a key `{name}`" for name in _STAGE_KEYS}
-    for section, given in (("parameters", definition.parameters), ("let", definition.let)):
-        for name in given:
-            if name in reasons:
-                yield source.diagnostic(
-                    "RD108",
-                    f"`{name}` is a name that is taken",
-                    (*path, section, name),
-                    key=True,
-                    why=reasons[name],
-                    hint="choose another name",
-                )
-            reasons.setdefault(name, f"`{name}` is a parameter")
-
-
-def expression_problem(
-    tree: Expr, types: Types, wanted: TypeName | None, source: Source, path: Path
-) -> Diagnostic | None:
-    """What is wrong with an expression that stands at `path`: a name, or a type."""
-    while path and path not in source.positions:  # one value may stand for a pair
-        path = path[:-1]
-    part: Expr | None = None
-    why: str | None = None
-    unknown = sorted(names_of(tree) - set(types))
-    if unknown:
-        known = ", ".join(sorted(types))
-        part = Name(unknown[0])
-        code, message = "RD302", f"there is no `{unknown[0]}` here"
-        why = f"the names known here are {known}" if known else "no name is known here"
-        hint: str | None = suggest(unknown[0], types) or "declare it under `parameters:` or `let:`"
-    else:
-        try:
-            type_ = infer(tree, types)
-        except ExprError as error:
-            code, message, part, hint = "RD303", error.message, error.expression, error.hint
-        else:
-            if wanted is None or type_ == wanted or (wanted == "float" and type_ == "int"):
-                return None
-            code = "RD303"
-            message = f"this must be of type {wanted}, and is of type {type_}"
-            hint = None
-            if (wanted, type_) == ("int", "float"):
-                hint = "write `a // b` for a whole quotient, or `int(a)`"
-    span = None if part is None else _located(part, source, path)
-    if span is None:
-        return source.diagnostic(code, message, path, why=why, hint=hint)
-    return source.diagnostic(
-        code, message, path, why=why, hint=hint, offset=span.offset, length=span.length
-    )
-
-
-def _located(part: Expr, source: Source, path: Path) -> Span | None:
-    here: object = source.data
-    for step in path:
-        if isinstance(here, Mapping):
-            here = here.get(step)
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-            here = here[step]
-    return locate(here, part) if isinstance(here, str) else None
 
 
 def _bodies(definition: Definition, path: Path) -> Iterator[tuple[Body, Path]]:
@@ -198,7 +91,7 @@ def _items(body: Body, path: Path, types: Types) -> Iterator[tuple[Item, Path, T
             yield from _items(branch, (*where, "branches", number), types)
 
 
-def _expressions(definition: Definition, types: Types, path: Path) -> Iterator[Checked]:
+def expressions(definition: Definition, types: Types, path: Path) -> Iterator[Checked]:
     for body, where in _bodies(definition, path):
         for item, place, scope in _items(body, where, types):
             if item.when is not None:
@@ -226,7 +119,7 @@ def _arguments(operation: Operation) -> Iterator[tuple[Path, Expr, TypeName]]:
                 yield (name, index), tree, wanted
 
 
-def _sides(definition: Definition, path: Path) -> Iterator[tuple[str, Path]]:
+def sides(definition: Definition, path: Path) -> Iterator[tuple[str, Path]]:
     for body, where in _bodies(definition, path):
         for item, place, _ in _items(body, where, {}):
             if isinstance(item.operation, PadChannelsArgs):
@@ -243,59 +136,6 @@ def calls(definition: Definition, types: Types, path: Path) -> Iterator[Called]:
                 yield "block", item.call, place, scope
             if item.shortcut is not None:
                 yield "shortcut", item.shortcut, (*place, "shortcut"), {}
-
-
-def argument_problems(
-    kind: Kind,
-    form: CallForm,
-    declared: Mapping[str, ParameterDecl],
-    types: Types,
-    source: Source,
-    path: Path,
-) -> Iterator[Diagnostic]:
-    """What is wrong with the arguments of a call in a body."""
-    builtin = BUILT_IN if kind == "block" else ()
-    known = [*declared, *builtin]
-    for name, raw in form.arguments.items():
-        where = (*path, name)
-        if name not in known:
-            hint = suggest(name, known) or (
-                f"its parameters: {', '.join(known)}" if known else None
-            )
-            message = f"the {kind} `{form.name}` has no parameter `{name[:60]}`"
-            yield source.diagnostic("RD203", message, where, key=True, hint=hint)
-            continue
-        parameter = declared.get(name) or ParameterDecl(type="int", minimum=1)
-        if isinstance(raw, str) and parameter.type != "str":
-            try:
-                tree = parse(raw)
-            except ExpressionSyntaxError as error:
-                yield source.diagnostic(
-                    "RD301",
-                    error.message,
-                    where,
-                    hint=error.hint,
-                    offset=error.offset,
-                    length=error.length,
-                )
-                continue
-            problem = expression_problem(tree, types, parameter.type, source, where)
-            if problem is not None:
-                yield problem
-        elif not (isinstance(raw, str) and types.get(raw) == "str"):
-            refusal = parameter.refusal(raw)
-            if refusal is not None:
-                message = f"`{name}` {refusal.message}"
-                yield source.diagnostic(refusal.code, message, where, hint=refusal.hint)
-    for name, parameter in declared.items():
-        if parameter.default is None and name not in form.arguments:
-            yield source.diagnostic(
-                "RD204",
-                f"the {kind} `{form.name}` needs `{name}`",
-                path,
-                key=True,
-                hint=f"add `{name}: …`" + (f" ({parameter.doc})" if parameter.doc else ""),
-            )
 
 
 def all_types(kind: Kind, definition: Definition) -> Types:
@@ -317,7 +157,7 @@ def names_read(definition: Definition) -> frozenset[str]:
         found |= names_of(tree)
     if isinstance(definition, BlockDef) and definition.out is not None:
         found |= names_of(definition.out)
-    for tree, _, _, _ in _expressions(definition, {}, ()):
+    for tree, _, _, _ in expressions(definition, {}, ()):
         found |= names_of(tree)
     for body, where in _bodies(definition, ()):
         for item, _, _ in _items(body, where, {}):

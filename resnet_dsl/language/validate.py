@@ -15,14 +15,15 @@ Location = tuple[int | str, ...]
 M = TypeVar("M", bound=BaseModel)
 
 _RANGE = {
-    "greater_than",
-    "greater_than_equal",
-    "less_than",
-    "less_than_equal",
-    "too_short",
-    "too_long",
-    "finite_number",
+    "greater_than": "be more than",
+    "greater_than_equal": "be at least",
+    "less_than": "be less than",
+    "less_than_equal": "be at most",
+    "too_short": "have this many entries at least:",
+    "too_long": "have this many entries at most:",
+    "finite_number": "be a finite number",
 }
+_BOUNDS = ("gt", "ge", "lt", "le", "min_length", "max_length")
 _WORDS = {
     "int_type": "an integer",
     "int_from_float": "an integer",
@@ -37,7 +38,10 @@ _WORDS = {
     "expression_type": "a number or an expression",
     "scalar": "a number, true, false or text",
 }
-_TAGS = ("operation", "[key]")
+_SHAPES = {"call", "call_arguments", "item", "operation_arguments", "kinded", "pair", "parameter"}
+"""Findings of the language's own, about something that is not in the form it should have."""
+
+_TAGS = ("operation", "[key]", "kind")
 """Steps of Pydantic's locations that the language does not write."""
 
 
@@ -177,10 +181,14 @@ def _diagnostic(
             "RD105", f"`{label}` is {_WORDS[kind]}, not {_shown(item['input'])}", path
         )
     if kind in _RANGE:
-        requirement = message.removeprefix("Input ").removeprefix("should ")
+        bound = next((context[key] for key in _BOUNDS if key in context), "")
         return source.diagnostic(
-            "RD106", f"`{label}` is out of range: it should {requirement}", path
+            "RD106", f"`{label}` is out of range: it should {_RANGE[kind]} {bound}".rstrip(), path
         )
+    if kind == "number":
+        return source.diagnostic("RD106", f"`{label}` is out of range: {message}", path)
+    if kind in _SHAPES:
+        return source.diagnostic("RD105", message, path)
     return source.diagnostic("RD107", message, path, key=not whole)
 
 

@@ -23,7 +23,8 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
     if isinstance(raw, bool | int | float):
         return Literal(raw)
     if not isinstance(raw, str):
-        raise place.error("RD105", f"expected a value of type {declared.type}")
+        what = "a list" if isinstance(raw, list) else "nothing" if raw is None else "a mapping"
+        raise place.error("RD105", f"expected a value of type {declared.type}, not {what}")
     if declared.type == "str":
         is_name = raw in scope.env or raw in scope.symbols
         return Name(raw) if is_name else literal(raw)
@@ -88,7 +89,7 @@ def unknown_parameters(
     found: list[Diagnostic] = []
     for name in given:
         if name not in known:
-            listed = ", ".join(known)
+            listed = ", ".join(located.definition.parameters)
             found.append(
                 place.at(name).diagnostic(
                     "RD203",

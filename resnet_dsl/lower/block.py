@@ -16,13 +16,14 @@ from resnet_dsl.language.library import Definitions, Located
 from resnet_dsl.language.schema import Spec
 from resnet_dsl.language.scope import BUILT_IN, PLACE_OF_ONE
 from resnet_dsl.lower.binding import bind, built_in
-from resnet_dsl.lower.body import Ends, GateBody
+from resnet_dsl.lower.body import Ends, GateBody, join_place
 from resnet_dsl.lower.frame import ONE, Frame, Known, Size
 from resnet_dsl.lower.last_norm import zero_last_norm
 from resnet_dsl.lower.place import Place, Scope, blamed
 from resnet_dsl.lower.shortcut import SLOT, TRANSITION, ShortcutLowering
 
 MAX_NESTED_CALLS = 32
+WORK_OF_A_CALL = 20
 
 Slots = tuple[tuple[str, Reference | None], ...]
 
@@ -94,6 +95,7 @@ class BlockLowering(ShortcutLowering):
     ) -> int:
         """Append a call of a block inside of a body. Raises RefusalError."""
         located = self.definitions.block(form.name, place.source, place.path)
+        self.step(place, WORK_OF_A_CALL)
         frame.require_chain((value,), place)
         shape, channels = frame.shape(value), frame.channels(value)
         given: dict[str, Expr] = {"in": channels, "width": channels, "stride": ONE, "dilation": ONE}
@@ -117,7 +119,9 @@ class BlockLowering(ShortcutLowering):
         arguments, slots, known = self.call_arguments(lowered, given, frame.known[value], place)
         known = replace(known, channels=frame.settled(known.channels, known.shape[0]))
         call = Call(
-            frame.fresh(located.emitted_name, name, place),
+            frame.fresh(
+                located.emitted_name, name, place if name is None else place.beside("name")
+            ),
             lowered.function,
             arguments,
             value,
@@ -253,10 +257,10 @@ class BlockLowering(ShortcutLowering):
         if join != "none" and around.definition.body:
             path = self.shortcut(frame, around, form, given, start, chosen.place)
             slots = ((SLOT, path.reference),)
-            name = frame.fresh("", SLOT, here)
-            end = frame.append(UseSlot(name, start), path.known, here, path.size)
+            frame.reserve(SLOT, here)
+            end = frame.append(UseSlot(SLOT, start), path.known, here, path.size)
         joined = self.join(
-            frame, join, Ends(value, end, start), gate, here.at("residual"), form.name, True
+            frame, join, Ends(value, end, start), gate, join_place(here), form.name, True
         )
         return joined, slots
 

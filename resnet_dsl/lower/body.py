@@ -74,7 +74,7 @@ class BodyLowering(ABC):
         return value
 
     def _item(self, frame: Frame, item: Item, scope: Scope, value: int, place: Place) -> int:
-        self._step(place)
+        self.step(place)
         if item.when is not None:
             wanted = scope.value(item.when, place.at("when"))
             frame.conditions.append(to_source(item.when) if wanted else "")
@@ -95,9 +95,9 @@ class BodyLowering(ABC):
             return self._repeat(frame, item.body or [], item.repeat, scope, value, place)
         return self._sequence(frame, item.sequence or [], item.name or "", scope, value, place)
 
-    def _step(self, place: Place) -> None:
-        """Work is bounded, whatever loops and calls make of a short text."""
-        self._steps += 1
+    def step(self, place: Place, work: int = 1) -> None:
+        """Work is bounded, whatever loops and calls make of a short text. Raises RefusalError."""
+        self._steps += work
         if self._steps > MAX_STEPS:
             raise place.error(
                 "RD406", f"more than {MAX_STEPS:,} entries of bodies are lowered by here"
@@ -116,7 +116,7 @@ class BodyLowering(ABC):
             )
         frame.conditions.append(f"x{count}")
         for i in range(count):
-            self._step(where)
+            self.step(where)
             inner = scope.with_symbols({"i": literal(i)})
             value = self.body(frame, body, inner, value, place.at("body"))
         return value
@@ -135,7 +135,7 @@ class BodyLowering(ABC):
         end = self.body(inner, body, scope, 0, place.at("sequence"))
         members = tuple(item for item in inner.finished() if isinstance(item, Apply | Call))
         frame.conditions += inner.conditions
-        chain = Chain(frame.fresh("sequence", name, place.at("sequence")), members, value)
+        chain = Chain(frame.fresh("sequence", name, place.at("name")), members, value)
         return frame.append(replace(chain, group=frame.group), inner.known[end], place, inner.size)
 
     def _residual(
@@ -150,7 +150,7 @@ class BodyLowering(ABC):
         gate = None if item.gate is None else GateBody(item.gate, scope, place.at("gate"))
         shortcut = "identity" if item.shortcut is None else item.shortcut.name
         ends = Ends(inside, around, value)
-        joined = self.join(frame, join, ends, gate, place.at("residual"), shortcut)
+        joined = self.join(frame, join, ends, gate, join_place(place), shortcut)
         return self.body(frame, item.after, scope, joined, place.at("after"))
 
     def join(
@@ -213,6 +213,7 @@ class BodyLowering(ABC):
                 f"the residual gives {show(left)} and its shortcut `{shortcut}` {show(right)}: "
                 f"they do not add up",
                 why=why,
+                key=place.path[-1:] != ("skip",),
                 hint=self.fitting_shortcuts(frame.shape(ends.start), left, shortcut),
                 of_call=of_call,
             )
@@ -253,3 +254,9 @@ class BodyLowering(ABC):
                 for end in ends[1:]:
                     total = add(total, frame.channels(end))
                 return frame.apply("cat", ops.Concat(), ends, where, total)
+
+
+def join_place(place: Place) -> Place:
+    """Where the join of a residual is written, or else the residual."""
+    joins = (*place.path, "join") in place.source.positions
+    return place.at("join") if joins else place.at("residual")

@@ -21,6 +21,7 @@ from resnet_dsl.ir.program import Apply, Statement, SymbolicOp
 from resnet_dsl.ir.shapes import ShapeError, infer
 from resnet_dsl.ir.symbolic import concrete, free_names
 from resnet_dsl.language.schema import MAX_CHANNELS
+from resnet_dsl.language.source import Source
 from resnet_dsl.lower.place import Place
 
 ONE = literal(1)
@@ -116,7 +117,8 @@ class Frame:
         before = self.known[operands[0]]
         through = self.settled(before.channels if channels is None else channels, shape[0])
         size = Size(1, sum(prod(item.shape) for item in parameters(known)))
-        statement = Apply(self.fresh(kind, name, place), op, tuple(operands), self.group)
+        fresh = self.fresh(kind, name, place if name is None else place.beside("name"))
+        statement = Apply(fresh, op, tuple(operands), self.group)
         result = Known(shape, through, self._reduction(op, before, shape))
         return self.append(statement, result, place, size)
 
@@ -148,7 +150,8 @@ class Frame:
                 "RD404",
                 "this needs two paths, and a sequence has one",
                 why="shortcuts, sequences and a flat trunk are chains: each member reads the last",
-                hint="move the residual or the branches into a block of their own",
+                hint="move the residual or the branches into a block of their own; a network with "
+                "shortcuts has no flat `trunk`",
             )
 
     def fresh(self, kind: str, name: str | None, place: Place, members: int = 1) -> str:
@@ -157,7 +160,7 @@ class Frame:
             self._members += members
             return str(self._members - members)
         if name is not None:
-            self._named.append((name, place.beside("name"), True))
+            self._named.append((name, place, True))
             return name
         self._counts[kind] += 1
         count = self._counts[kind]
@@ -169,9 +172,13 @@ class Frame:
         self._named.append((name, place, False))
         return name
 
-    def finished(self) -> tuple[Statement, ...]:
+    def reserve(self, name: str, place: Place) -> None:
+        """Note the name of the next statement, which is always the same."""
+        self._named.append((name, place, False))
+
+    def finished(self, home: Source | None = None) -> tuple[Statement, ...]:
         """The statements, names settled: of several of a kind the first is numbered too. Raises
-        RefusalError RD109 where two have one name."""
+        RefusalError RD109 where two have one name, at the one in `home` if there is one."""
         for kind, index in self._first.items():
             if self._counts[kind] > 1:
                 _, place, given = self._named[index]
@@ -184,10 +191,12 @@ class Frame:
             other = seen.setdefault(name, entry)
             if other is not entry:
                 where = place if given else other[1]
+                where = next((at for at in (place, other[1]) if at.source is home), where)
                 raise where.error(
                     "RD109",
                     f"two modules here are named `{name}`",
-                    why="modules are named by counting (`conv1`, `conv2`, …) where no `name` is given",
+                    why="without a `name`, modules are counted (`conv1`, `conv2`, …), and the "
+                    "shortcut of a block is its `downsample`",
                     hint="choose another `name`",
                 )
         return tuple(self.statements)

@@ -71,7 +71,7 @@ class _NetworkLowering:
             raise self.root.at("head").error(
                 "RD405", f"the head gives {result[0]} outputs for {spec.classes} classes"
             )
-        functions, body = self.blocks.registry.settled(main.finished())
+        functions, body = self.blocks.registry.settled(main.finished(self.root.source))
         classes = (Parameter("classes", "int", spec.classes),)
         return Program(
             name=spec.name,
@@ -124,7 +124,7 @@ class _NetworkLowering:
                 members.append(call)
                 size += added
         if not frame.numbered:
-            name = frame.fresh("stage", frame.group, place.at("block"))
+            name = frame.fresh("stage", frame.group, place.at("name"))
             chain = Chain(name, tuple(members), start, frame.group)
             frame.append(chain, known, place.at("block"), size)
         if stage.skip is not None:

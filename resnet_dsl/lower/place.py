@@ -65,7 +65,12 @@ class Place:
         return RefusalError(self.diagnostic(code, message, **more), reads, of_call)
 
     def expression_error(
-        self, code: str, prefix: str, error: ExprError, reads: frozenset[str] = frozenset()
+        self,
+        code: str,
+        prefix: str,
+        error: ExprError,
+        reads: frozenset[str] = frozenset(),
+        why: str | None = None,
     ) -> RefusalError:
         """An error about a part of the expression that stands here."""
         more: dict[str, Any] = {"hint": error.hint}
@@ -74,7 +79,7 @@ class Place:
             span = locate(text, error.expression)
             if span is not None:
                 more |= {"offset": span.offset, "length": span.length}
-        return self.error(code, f"{prefix}{error.message}", reads=reads, **more)
+        return self.error(code, f"{prefix}{error.message}", reads=reads, why=why, **more)
 
     def text(self) -> str | None:
         """The text that stands here; None where it is no text."""
@@ -106,13 +111,13 @@ def blamed(error: CompileError, call: Place, label: str) -> RefusalError:
             related = (*item.related, *inside)
             found.append(replace(item, position=position, line_text=line, related=related))
         else:
-            found.append(replace(item, related=(*item.related, *_called(call))))
+            found.append(replace(item, related=(*item.related, *_called(call, item))))
     return RefusalError(found)
 
 
-def _called(call: Place) -> tuple[Related, ...]:
+def _called(call: Place, item: Diagnostic) -> tuple[Related, ...]:
     position = call.source.position(call.path)
-    if position is None:
+    if position is None or position == item.position:
         return ()
     return (Related(position, call.source.line(position), "called here"),)
 
@@ -161,15 +166,18 @@ class Scope:
 
     def _refused(self, tree: Expr, error: ExprError, place: Place) -> RefusalError:
         """The error in terms of the expression as it is written, where it can be told so."""
+        values = dict(self.env)
         try:
-            values = dict(self.env)
             for name in names(tree) & set(self.symbols):
                 values[name] = evaluate(self.symbols[name], self.env)
             evaluate(tree, values)
         except ExprError as written:
             error = written
+        at_fault = names(error.expression or tree) & set(values)
+        known = ", ".join(f"`{name}` is {values[name]}" for name in sorted(at_fault))
         prefix = "this has no value here: "
-        return place.expression_error("RD304", prefix, error, self.reads(tree))
+        why = f"{known} here" if known else None
+        return place.expression_error("RD304", prefix, error, self.reads(tree), why)
 
 
 def show(shape: Shape) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_dsl.errors import CompileError, Diagnostic, Related
 from resnet_dsl.ir.expr import Value
-from resnet_dsl.ir.expr import names as names_of
+from resnet_dsl.language.checks import expression_problem
 from resnet_dsl.language.definitions import BlockDef
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.library import Definitions, Located
@@ -224,16 +224,9 @@ def _end_problems(
 
 def _width(stage: Stage, scope: Scope, place: Place) -> int:
     where = place.at("width")
-    unknown = sorted(names_of(stage.width) - set(STAGE))
-    if unknown:
-        text = where.text() or ""
-        raise where.error(
-            "RD302",
-            f"there is no `{unknown[0]}` here",
-            why=f"a stage's width may depend on {', '.join(STAGE)}",
-            offset=max(text.find(unknown[0]), 0),
-            length=len(unknown[0]),
-        )
+    problem = expression_problem(stage.width, STAGE, "int", where.source, where.path)
+    if problem is not None:
+        raise CompileError(problem)
     width = scope.integer(stage.width, where)
     if not 1 <= width <= MAX_CHANNELS:
         raise where.error(

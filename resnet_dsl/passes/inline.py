@@ -182,6 +182,8 @@ class _Inliner:
         first: int,
     ) -> int:
         body = function.body
+        left_out = {p.name: p.default for p in function.parameters if p.default is not None}
+        env = {**left_out, **env}
         if first:
             # A spliced chain continues the numbering of the chain that it stands in.
             key = tuple(env.items())

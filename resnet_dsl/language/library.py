@@ -95,15 +95,11 @@ class Definitions:
         self._source = source
         self._own: dict[tuple[Kind, str], Located[Definition]] = {}
         found: list[Diagnostic] = []
-        sound: list[Located[Definition]] = []
         for kind, name, definition in own_definitions(spec):
             located = Located(kind, name, definition, source, (f"{kind}s", name))
             self._own[kind, name] = located
-            problems = check_definition(kind, definition, source, located.path)
-            found += problems
-            if not problems:
-                sound.append(located)
-        for located in sound:
+            found += check_definition(kind, definition, source, located.path)
+        for located in self._own.values():
             found += self.check_calls(located)
         if found:
             raise CompileError(dict.fromkeys(found))

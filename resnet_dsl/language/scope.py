@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from resnet_dsl.ir.expr import EXPR_TYPES, Expr, TypeName, infer
+from resnet_dsl.ir.expr import EXPR_TYPES, Expr, ExprError, TypeName, infer
 from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.language.body import Body, Item, Operation, PadChannelsArgs
 from resnet_dsl.language.definitions import (
@@ -143,7 +143,10 @@ def all_types(kind: Kind, definition: Definition) -> Types:
     types: dict[str, TypeName] = dict(SCOPES[kind])
     types |= {name: declared.type for name, declared in definition.parameters.items()}
     for name, tree in definition.let.items():
-        types[name] = infer(tree, types)
+        try:
+            types[name] = infer(tree, types)
+        except ExprError:  # its own finding; what reads the name is checked all the same
+            types[name] = "int"
     return types
 
 

@@ -138,6 +138,8 @@ class Vgg16Backbone(Vgg16Trunk):
         self.channels = tuple(self.STAGES[stage][0] for stage in stages)
         self.strides = tuple(self.STAGES[stage][1] for stage in stages)
         self.initialise()
+        ends = {"layer1": 5, "layer2": 10, "layer3": 17, "layer4": 24, "layer5": 31}
+        del self.features[max(ends[stage] for stage in stages) :]  # nothing reads it
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         outputs = self.forward_features(x)

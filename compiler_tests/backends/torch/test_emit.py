@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from compiler_tests import programs
-from compiler_tests.emitted import construct, import_file
+from compiler_tests.emitted import all_specs, construct, import_file
 from resnet_dsl.backends.torch.emit import Facts, emit
+from resnet_dsl.compiler import compile_spec, torch_source
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir import ops
 from resnet_dsl.ir.expr import Binary, Conditional, Expr, Invoke, Name, add, literal, mul
@@ -89,11 +90,27 @@ def test_every_source_is_formatted_and_lint_clean(tmp_path: Path) -> None:
     is_clean(*(written(program, tmp_path) for program in [*built, *odd_networks()]))
 
 
+def specs_written(folder: Path) -> list[Path]:
+    """The sources of every spec of the repository."""
+    paths = []
+    for spec in all_specs():
+        paths.append(folder / f"{spec.stem}.py")
+        paths[-1].write_text(torch_source(compile_spec(spec)))
+    return paths
+
+
+def test_the_sources_of_all_specs_are_formatted_and_lint_clean(tmp_path: Path) -> None:
+    paths = specs_written(tmp_path)
+    is_clean(*paths)
+    assert max(len(path.read_text().splitlines()) for path in paths) < 250
+
+
 @pytest.mark.slow
 def test_every_source_is_strictly_typed(tmp_path: Path) -> None:
     built = [builder() for builder in programs.EVERY]
     for program in [*built, *odd_networks()]:
         written(program, tmp_path)
+    specs_written(tmp_path)
     tool("mypy", "--strict", "--config-file=", str(tmp_path))
 
 
@@ -167,10 +184,13 @@ def test_a_backbone_takes_a_classifiers_checkpoint(builder: Builder, tmp_path: P
         assert torch.equal(value, features[name])
 
 
-def test_a_backbone_has_no_weights_that_nothing_reads(tmp_path: Path) -> None:
-    module = import_file(written(programs.bottleneck(), tmp_path))
-    backbone = module.tiny_bottleneck_backbone(("layer1",))
-    backbone(torch.randn(2, 3, 16, 16))["layer1"].sum().backward()
+@EVERY
+def test_a_backbone_has_no_weights_that_nothing_reads(builder: Builder, tmp_path: Path) -> None:
+    program = builder()
+    module = import_file(written(program, tmp_path))
+    backbone = getattr(module, f"{program.name}_backbone")((program.features[0].stage,))
+    (output,) = backbone(torch.randn(2, *program.input)).values()
+    output.sum().backward()
     assert all(each.grad is not None for each in backbone.parameters())
 
 

@@ -113,6 +113,8 @@ class TinyVggBackbone(TinyVggTrunk):
         self.channels = tuple(self.STAGES[stage][0] for stage in stages)
         self.strides = tuple(self.STAGES[stage][1] for stage in stages)
         self.initialise()
+        ends = {"stage1": 5, "stage2": 14}
+        del self.features[max(ends[stage] for stage in stages) :]  # nothing reads it
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         outputs = self.forward_features(x)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 DEFAULT_STAGES = 3  # of a backbone: the last ones
 _WITH_TORCH = frozenset({"FrozenBatchNorm2d"})  # helpers that call torch's own functions
+_HELPER_FUNCTIONS = frozenset({"make_divisible"})
 _WITH_MATH = frozenset({"sqrt", "floor", "ceil"})
 
 
@@ -46,53 +47,39 @@ def emit(program: Program, facts: Facts) -> str:
     Raises CompileError (RD610) where a module's name is one that torch or Python needs.
     """
     program = specialise(program)
-    factory = identifier(program.name)
     names = Names()
-    factory = names.take(factory)
+    factory = names.take(identifier(program.name))
     name = _network_class(program.name, names)
     module = _module(program, names)
-    write = Writer({"classes": "num_classes"}, names)
-    network = Network.of(module, name, Policy.of(program), write)
-    writers = [write]
+    writers = [Writer({"classes": "num_classes"}, names)]
+    network = Network.of(module, name, Policy.of(program), writers[0])
     functions = [definition(function, module, writers) for function in program.functions.values()]
-    helpers = sorted({found for op in operations(program) if (found := helper(op)) is not None})
     invoked = set().union(*(each.functions for each in writers))
+    helpers = sorted({found for op in operations(program) if (found := helper(op)) is not None})
     split = network.cut > 0
-    exported = (
-        [name, factory] if not split else [f"{name}Backbone", name, factory, f"{factory}_backbone"]
-    )
-    return (
-        _environment()
-        .get_template("module.py.j2")
-        .render(
-            docstring=docstring(summary(program, facts, factory, module), 0),
-            imports=list(_imports(program, helpers, invoked, split=split)),
-            exported=statement(
-                "__all__ = ", Group("[", tuple(Atom(f'"{each}"') for each in sorted(exported)))
-            ),
-            helpers=[*helpers, *(["make_divisible"] if "make_divisible" in invoked else [])],
-            functions=functions,
-            network=[network.trunk(), network.classifier()] if split else [network.whole()],
-            name=name,
-            backbone_header=network.header("Backbone"),
-            factory=_factory(program, factory, name),
-            backbone=split,
-            initialises=bool(network.initialise(network.cut)),
-            prunes=split and network.unused_stages(),
-            backbone_factory=_backbone_factory(program, factory, name) if split else [],
-        )
-    )
+    exported = [name, factory, *([f"{name}Backbone", f"{factory}_backbone"] if split else [])]
+    finished: dict[str, object] = {
+        "docstring": docstring(summary(program, facts, factory, module), 0),
+        "imports": list(_imports(program, helpers, invoked, split=split)),
+        "exported": statement(
+            "__all__ = ", Group("[", tuple(Atom(quoted(each)) for each in sorted(exported)))
+        ),
+        "helpers": [*helpers, *(_HELPER_FUNCTIONS & invoked)],
+        "definitions": [*functions, *network.classes()],
+        "backbone": network.backbone() if split else None,
+        "name": name,
+        "factories": _factories(program, factory, name),
+    }
+    return _environment().get_template("module.py.j2").render(finished)
 
 
-def _factory(program: Program, factory: str, name: str) -> list[str]:
-    lines = signature(factory, [f"num_classes: int = {program.classes}"], name)
-    return _excused(lines, factory)
-
-
-def _backbone_factory(program: Program, factory: str, name: str) -> list[str]:
+def _factories(program: Program, factory: str, name: str) -> tuple[list[str], list[str]]:
+    """The heads of the functions that construct the network and its backbone."""
     last = tuple(Atom(quoted(feature.stage)) for feature in program.features[-DEFAULT_STAGES:])
-    default = f"stages: Sequence[str] = {flat(Group('(', last))}"
-    return _excused(signature(f"{factory}_backbone", [default], f"{name}Backbone"), factory)
+    stages = f"stages: Sequence[str] = {flat(Group('(', last))}"
+    network = signature(factory, [f"num_classes: int = {program.classes}"], name)
+    backbone = signature(f"{factory}_backbone", [stages], f"{name}Backbone")
+    return _excused(network, factory), _excused(backbone, factory)
 
 
 def _excused(lines: list[str], factory: str) -> list[str]:

@@ -15,6 +15,7 @@ from itertools import chain, count
 
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.program import Function
+from resnet_dsl.ir.reserved import MODULE_ATTRIBUTES
 
 SPELLINGS: Mapping[str, str] = {
     "in": "in_channels",
@@ -27,72 +28,6 @@ RESERVED: frozenset[str] = frozenset(
     {*keyword.kwlist, *dir(builtins), "self", "torch", "nn", "Tensor", "math"}
     | {"Sequence", "ClassVar", "make_divisible"}
     | {"Subsample", "PadChannels", "AppendChannels", "DropPath", "FrozenBatchNorm2d"}
-)
-
-# Attributes of nn.Module: a member of that name would hide one, or be hidden by it.
-MODULE_ATTRIBUTES: frozenset[str] = frozenset(
-    [
-        "T_destination",
-        "add_module",
-        "apply",
-        "bfloat16",
-        "buffers",
-        "call_super_init",
-        "children",
-        "compile",
-        "cpu",
-        "cuda",
-        "double",
-        "dump_patches",
-        "eval",
-        "extra_repr",
-        "float",
-        "forward",
-        "get_buffer",
-        "get_extra_state",
-        "get_parameter",
-        "get_submodule",
-        "half",
-        "ipu",
-        "load_state_dict",
-        "modules",
-        "mtia",
-        "named_buffers",
-        "named_children",
-        "named_modules",
-        "named_parameters",
-        "parameters",
-        "register_backward_hook",
-        "register_buffer",
-        "register_forward_hook",
-        "register_forward_pre_hook",
-        "register_full_backward_hook",
-        "register_full_backward_pre_hook",
-        "register_load_state_dict_post_hook",
-        "register_load_state_dict_pre_hook",
-        "register_module",
-        "register_parameter",
-        "register_state_dict_post_hook",
-        "register_state_dict_pre_hook",
-        "requires_grad_",
-        "set_extra_state",
-        "set_submodule",
-        "share_memory",
-        "state_dict",
-        "to",
-        "to_empty",
-        "train",
-        "training",
-        "type",
-        "xpu",
-        "zero_grad",
-        "initialise",
-        "stages",
-        "channels",
-        "strides",
-        "forward_features",
-        "STAGES",
-    ]
 )
 
 

@@ -8,6 +8,7 @@ which 600 additions overflow, and rounding errors grow from block to block in bo
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,12 +42,14 @@ def _act_as_trained(model: torch.nn.Module) -> None:
     generator = torch.Generator().manual_seed(2)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             module.running_mean.normal_(0, 0.05, generator=generator)
             module.running_var.uniform_(0.8, 1.25, generator=generator)
 
 
 def _calm_residuals(model: torch.nn.Module) -> None:
-    lasts = [
+    lasts: list[Any] = [
         [child for name, child in block.named_children() if name.startswith("conv")][-1]
         for stage in model.children()
         if isinstance(stage, torch.nn.Sequential)

@@ -137,7 +137,9 @@ def test_weights_that_do_not_fit_are_listed_and_nothing_is_written(tmp_path: Pat
     state["fc.bias"] = np.zeros(7, np.float32)
     save_file(state, tmp_path / "bad.safetensors")
     out = tmp_path / "b"
-    result = run("build", "resnet20", "-t", "onnx", "--weights", tmp_path / "bad.safetensors", "--out", out)  # fmt: skip
+    result = run(
+        "build", "resnet20", "-t", "onnx", "--weights", tmp_path / "bad.safetensors", "--out", out
+    )
     assert result.exit_code == 2
     assert "layer2.1.conv2.weight" in result.stderr
     assert "fc.weight" in result.stderr
@@ -146,7 +148,10 @@ def test_weights_that_do_not_fit_are_listed_and_nothing_is_written(tmp_path: Pat
 
 def test_a_wrong_spec_writes_nothing_and_exits_with_2(tmp_path: Path) -> None:
     spec = tmp_path / "bad.yaml"
-    spec.write_text("name: bad\ninput: {size: 32}\nclasses: 10\nstages:\n  - {block: basik, depth: 1, width: 8}\n")  # fmt: skip
+    spec.write_text(
+        "name: bad\ninput: {size: 32}\nclasses: 10\nstages:\n"
+        "  - {block: basik, depth: 1, width: 8}\n"
+    )
     result = run("build", spec, "-t", "onnx", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "did you mean `basic`?" in result.stderr
@@ -161,7 +166,19 @@ def test_a_wrong_spec_writes_nothing_and_exits_with_2(tmp_path: Path) -> None:
 def test_dynamic_size_and_stage_outputs(tmp_path: Path) -> None:
     import onnxruntime
 
-    run("build", "resnet18", "-t", "onnx", "--dynamic-size", "--output", "layer2", "--output", "layer4", "--out", tmp_path)  # fmt: skip
+    run(
+        "build",
+        "resnet18",
+        "-t",
+        "onnx",
+        "--dynamic-size",
+        "--output",
+        "layer2",
+        "--output",
+        "layer4",
+        "--out",
+        tmp_path,
+    )
     session = onnxruntime.InferenceSession(
         tmp_path / "resnet18.onnx", providers=["CPUExecutionProvider"]
     )

@@ -18,7 +18,7 @@ DType: TypeAlias = Literal["float32", "float16", "bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A tensor that the state dict holds under `key`; drawn by `fill` (or filled with it) where no weights are given."""
+    """A tensor that the state dict holds under `key`; without weights, it is drawn by `fill`."""
 
     key: str
     fill: Init | float

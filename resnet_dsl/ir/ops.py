@@ -13,9 +13,22 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 I = TypeVar("I", covariant=True)  # noqa: E741
 F = TypeVar("F", covariant=True)
 
-InitKind: TypeAlias = Literal["he_normal", "he_uniform", "xavier_normal", "xavier_uniform", "normal", "uniform", "zeros"]
+InitKind: TypeAlias = Literal[
+    "he_normal", "he_uniform", "xavier_normal", "xavier_uniform", "normal", "uniform", "zeros"
+]
 ActivationKind: TypeAlias = Literal[
-    "relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "mish", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus"
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "mish",
+    "hardswish",
+    "hardsigmoid",
+    "sigmoid",
+    "tanh",
+    "softplus",
 ]
 PadSide: TypeAlias = Literal["symmetric", "trailing"]
 
@@ -155,7 +168,10 @@ class Subsample(Generic[I]):
 
 @dataclass(frozen=True, slots=True)
 class PadChannels(Generic[I]):
-    """Zero channels added up to `out_channels`: symmetric puts (out-in)//2 before and the rest after; trailing, all after."""
+    """Zero channels added up to `out_channels`.
+
+    symmetric puts (out - in) // 2 of them before and the rest after; trailing puts all after.
+    """
 
     in_channels: I
     out_channels: I

@@ -37,8 +37,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call of a function. A spliced call stands in a chain and its function is a chain: the members of the function's
-    chain take their places in this one (VGG's `features.0`, `features.1`, …), `name` being the first member's number."""
+    """Call of a function.
+
+    A spliced call stands in a chain and its function is a chain: the function's members take their
+    places in this one (VGG's `features.0`, `features.1`, …), `name` being the first one's number.
+    """
 
     name: str
     function: str

@@ -26,8 +26,9 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
         what = "a list" if isinstance(raw, list) else "nothing" if raw is None else "a mapping"
         raise place.error("RD105", f"expected a value of type {declared.type}, not {what}")
     if declared.type == "str":
-        is_name = raw in scope.env or raw in scope.symbols
-        return Name(raw) if is_name else literal(raw)
+        # A name of the caller's that holds text stands for it; any other word stands for itself.
+        known = raw in scope.env or raw in scope.symbols
+        return Name(raw) if known and isinstance(scope.value(Name(raw), place), str) else literal(raw)
     try:
         tree = parse(raw)
     except ExpressionSyntaxError as error:

@@ -79,6 +79,7 @@ class Frame:
         self._counts: Counter[str] = Counter()
         self._first: dict[str, int] = {}
         self._named: list[tuple[str, Place, bool]] = []
+        self._given: set[str] = set()
 
     @property
     def last(self) -> int:
@@ -161,14 +162,17 @@ class Frame:
             return str(self._members - members)
         if name is not None:
             self._named.append((name, place, True))
+            self._given.add(name)
             return name
-        self._counts[kind] += 1
-        count = self._counts[kind]
-        if count == 1 and kind not in ALWAYS_NUMBERED:
+        while True:  # counting passes over the names that were given before
+            self._counts[kind] += 1
+            count = self._counts[kind]
+            bare = count == 1 and kind not in ALWAYS_NUMBERED
+            name = kind if bare else f"{kind}{count}"
+            if name not in self._given:
+                break
+        if bare:
             self._first[kind] = len(self.statements)
-            name = kind
-        else:
-            name = f"{kind}{count}"
         self._named.append((name, place, False))
         return name
 

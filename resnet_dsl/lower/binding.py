@@ -27,8 +27,8 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
         raise place.error("RD105", f"expected a value of type {declared.type}, not {what}")
     if declared.type == "str":
         # A name of the caller's that holds text stands for it; any other word stands for itself.
-        known = raw in scope.env or raw in scope.symbols
-        return Name(raw) if known and isinstance(scope.value(Name(raw), place), str) else literal(raw)
+        named = raw in scope.env or raw in scope.symbols
+        return Name(raw) if named and isinstance(scope.value(Name(raw), place), str) else literal(raw)
     try:
         tree = parse(raw)
     except ExpressionSyntaxError as error:

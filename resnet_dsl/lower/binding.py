@@ -28,7 +28,8 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
     if declared.type == "str":
         # A name of the caller's that holds text stands for it; any other word stands for itself.
         named = raw in scope.env or raw in scope.symbols
-        return Name(raw) if named and isinstance(scope.value(Name(raw), place), str) else literal(raw)
+        is_text = named and isinstance(scope.value(Name(raw), place), str)
+        return Name(raw) if is_text else literal(raw)
     try:
         tree = parse(raw)
     except ExpressionSyntaxError as error:

@@ -11,6 +11,7 @@ import pytest
 from compiler_tests import programs
 from compiler_tests.programs import IN, RELU, arguments, block, chain, conv, norm
 from resnet_dsl.ir import ops
+from resnet_dsl.ir.calls import callers_first
 from resnet_dsl.ir.expr import Binary, Conditional, Expr, Name, literal, mul
 from resnet_dsl.ir.program import (
     Apply,
@@ -25,7 +26,7 @@ from resnet_dsl.ir.program import (
     UseSlot,
 )
 from resnet_dsl.passes.inline import inline
-from resnet_dsl.passes.specialise import callers_first, specialise
+from resnet_dsl.passes.specialise import specialise
 
 
 def program(calls: Sequence[Call], *functions: Function) -> Program:

@@ -18,12 +18,13 @@ callees first for 2), which reaches the fixed point, since there are no cycles.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TypeAlias
 
-from resnet_dsl.ir.expr import Expr, Literal, Name, names, substitute
+from resnet_dsl.ir.calls import callers_first, map_ops, map_sites, members, names_read, sites
+from resnet_dsl.ir.expr import Expr, Literal, Name, substitute
 from resnet_dsl.ir.ops import Conv
 from resnet_dsl.ir.program import (
     Apply,
@@ -33,13 +34,10 @@ from resnet_dsl.ir.program import (
     Function,
     Parameter,
     Program,
-    Reference,
     Statement,
     UseSlot,
 )
-from resnet_dsl.ir.symbolic import free_names, rewritten
 
-Site: TypeAlias = Call | Reference
 Functions: TypeAlias = dict[str, Function]
 
 ONE = Literal(1)
@@ -60,86 +58,6 @@ def specialise(program: Program) -> Program:
     return replace(program, main=main, functions=callees_first)
 
 
-def sites(body: Iterable[Statement]) -> Iterator[Site]:
-    """Every call in a body, and every function handed to a slot."""
-    for member in _members(body):
-        if isinstance(member, Call):
-            yield member
-            yield from (filled for _, filled in member.slots if filled is not None)
-
-
-def callers_first(program: Program) -> list[str]:
-    """The functions that are reachable, every one after all that call it."""
-    called: dict[str, list[str]] = {}
-    pending = [program.main]
-    while pending:
-        function = pending.pop()
-        for site in sites(function.body):
-            if site.function not in called:
-                called[site.function] = []
-                pending.append(program.functions[site.function])
-    order: list[str] = []
-    done: set[str] = set()
-    stack = [(program.main.name, _callees(program.main))]
-    while stack:
-        name, rest = stack[-1]
-        for callee in rest:
-            if callee not in done:
-                done.add(callee)
-                stack.append((callee, _callees(program.functions[callee])))
-                break
-        else:
-            stack.pop()
-            order.append(name)
-    return order[-2::-1]  # main is last, and is not among the functions
-
-
-def _callees(function: Function) -> Iterator[str]:
-    return iter(dict.fromkeys(site.function for site in sites(function.body)))
-
-
-def _map_sites(function: Function, change: Callable[[str, Arguments], Arguments]) -> Function:
-    """The function with the arguments of every call, and of every filled slot, rewritten."""
-
-    def reference(item: Reference | None) -> Reference | None:
-        return item and replace(item, arguments=change(item.function, item.arguments))
-
-    def member(item: Apply | Call) -> Apply | Call:
-        if isinstance(item, Apply):
-            return item
-        slots = tuple((slot, reference(filled)) for slot, filled in item.slots)
-        return replace(item, arguments=change(item.function, item.arguments), slots=slots)
-
-    def statement(item: Statement) -> Statement:
-        match item:
-            case Apply() | Call():
-                return member(item)
-            case Chain():
-                return replace(item, members=tuple(member(each) for each in item.members))
-            case UseSlot():
-                return item
-
-    return replace(function, body=tuple(statement(item) for item in function.body))
-
-
-def _map_ops(function: Function, change: Callable[[Expr], Expr]) -> Function:
-    """The function with every expression of its operations rewritten."""
-
-    def member(item: Apply | Call) -> Apply | Call:
-        return replace(item, op=rewritten(item.op, change)) if isinstance(item, Apply) else item
-
-    def statement(item: Statement) -> Statement:
-        match item:
-            case Apply():
-                return member(item)
-            case Chain():
-                return replace(item, members=tuple(member(each) for each in item.members))
-            case Call() | UseSlot():
-                return item
-
-    return replace(function, body=tuple(statement(item) for item in function.body))
-
-
 def _complete(function: Function, program: Program) -> Function:
     """Calls with all arguments, in the order of the parameters."""
 
@@ -150,7 +68,7 @@ def _complete(function: Function, program: Program) -> Function:
                 given[parameter.name] = Literal(parameter.default)
         return tuple((item.name, given[item.name]) for item in program.functions[callee].parameters)
 
-    return _map_sites(function, fill)
+    return map_sites(function, fill)
 
 
 def _fold_constants(main: Function, functions: Functions) -> tuple[Function, Functions]:
@@ -172,8 +90,8 @@ def _fold_constants(main: Function, functions: Functions) -> tuple[Function, Fun
         return tuple((key, value) for key, value in arguments if key in kept[callee])
 
     return (
-        _map_sites(main, varying),
-        {name: _map_sites(function, varying) for name, function in folded.items()},
+        map_sites(main, varying),
+        {name: map_sites(function, varying) for name, function in folded.items()},
     )
 
 
@@ -223,7 +141,7 @@ def _bind(function: Function, bound: Mapping[str, Expr]) -> Function:
     def fold_all(_callee: str, arguments: Arguments) -> Arguments:
         return tuple((name, fold(value)) for name, value in arguments)
 
-    return _map_ops(_map_sites(replace(function, parameters=kept), fold_all), fold)
+    return map_ops(map_sites(replace(function, parameters=kept), fold_all), fold)
 
 
 def _settle_slots(main: Function, functions: Functions) -> tuple[Function, Functions]:
@@ -288,23 +206,12 @@ def _drop_unused(main: Function, functions: Functions) -> tuple[Function, Functi
 
     trimmed: Functions = {}
     for name in reversed(functions):
-        function = _map_sites(functions[name], used)
+        function = map_sites(functions[name], used)
         read = names_read(function)
         parameters = tuple(item for item in function.parameters if item.name in read)
         kept[name] = frozenset(item.name for item in parameters)
         trimmed[name] = replace(function, parameters=parameters)
-    return _map_sites(main, used), {name: trimmed[name] for name in functions}
-
-
-def names_read(function: Function) -> frozenset[str]:
-    read: set[str] = set()
-    for site in sites(function.body):
-        for _, value in site.arguments:
-            read |= names(value)
-    for member in _members(function.body):
-        if isinstance(member, Apply):
-            read |= free_names(member.op)
-    return frozenset(read)
+    return map_sites(main, used), {name: trimmed[name] for name in functions}
 
 
 def _choose_defaults(main: Function, functions: Functions) -> tuple[Function, Functions]:
@@ -343,8 +250,8 @@ def _choose_defaults(main: Function, functions: Functions) -> tuple[Function, Fu
         )
 
     return (
-        _map_sites(main, agreed),
-        {name: _map_sites(function, agreed) for name, function in chosen.items()},
+        map_sites(main, agreed),
+        {name: map_sites(function, agreed) for name, function in chosen.items()},
     )
 
 
@@ -354,15 +261,10 @@ def _conventional_ones(functions: Functions) -> dict[str, frozenset[str]]:
     ones: dict[str, frozenset[str]] = {}
     for name in reversed(functions):  # callees first
         found: set[Expr] = set()
-        for member in _members(functions[name].body):
+        for member in members(functions[name].body):
             if isinstance(member, Apply) and isinstance(member.op, Conv):
                 found.update((*member.op.stride, *member.op.dilation, member.op.groups))
         for site in sites(functions[name].body):
             found.update(value for key, value in site.arguments if key in ones[site.function])
         ones[name] = frozenset(item.id for item in found if isinstance(item, Name))
     return ones
-
-
-def _members(body: Iterable[Statement]) -> Iterator[Statement]:
-    for statement in body:
-        yield from statement.members if isinstance(statement, Chain) else (statement,)

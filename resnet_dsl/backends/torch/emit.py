@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnet_dsl.backends.torch.backbone import backbone
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.definitions import definition
 from resnet_dsl.backends.torch.initial import Policy, operations
@@ -17,9 +18,10 @@ from resnet_dsl.backends.torch.names import Names, Spelling, identifier, variabl
 from resnet_dsl.backends.torch.network import Network
 from resnet_dsl.backends.torch.prose import docstring, quoted
 from resnet_dsl.backends.torch.summary import summary
+from resnet_dsl.ir.calls import sites
 from resnet_dsl.ir.ops import Concat, Flatten
 from resnet_dsl.ir.program import Apply, Call, Program
-from resnet_dsl.passes.specialise import sites, specialise
+from resnet_dsl.passes.specialise import specialise
 
 if TYPE_CHECKING:
     import jinja2
@@ -66,7 +68,7 @@ def emit(program: Program, facts: Facts) -> str:
         ),
         "helpers": [*helpers, *(_HELPER_FUNCTIONS & invoked)],
         "definitions": [*functions, *network.classes()],
-        "backbone": network.backbone() if split else None,
+        "backbone": backbone(network) if split else None,
         "name": name,
         "factories": _factories(program, factory, name),
     }

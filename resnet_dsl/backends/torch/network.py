@@ -29,9 +29,9 @@ from resnet_dsl.backends.torch.layout import (
 from resnet_dsl.backends.torch.modules import Writer
 from resnet_dsl.backends.torch.prose import docstring, quoted
 from resnet_dsl.ir import program as ir
+from resnet_dsl.ir.calls import names_read
 from resnet_dsl.ir.ops import Conv, Linear
 from resnet_dsl.ir.program import Chain, Feature, Function
-from resnet_dsl.passes.specialise import names_read
 
 PAD = " " * INDENT
 BEFORE_HEAD = "head"
@@ -161,47 +161,9 @@ class Network:
         """The network's classes but for the backbone."""
         return [self.trunk(), self.classifier()] if self.cut else [self.whole()]
 
-    def backbone(self) -> dict[str, object]:
-        """What varies in the backbone's class."""
-        return {
-            "header": self.header("Backbone"),
-            "initialises": bool(self.initialise(self.cut)),
-            "pruning": self.pruning(),
-        }
-
     def header(self, suffix: str) -> list[str]:
         """The line that opens a class over the trunk."""
         return statement("class ", Call(f"{self.name}{suffix}", (Atom(f"{self.name}Trunk"),)), ":")
-
-    def pruning(self) -> list[str]:
-        """The statements that leave out, in a backbone, what comes after its last stage; none where
-        stages are not simply one module after another."""
-        body = self.module.program.main.body
-        values = [item.value for item in self.features]
-        ends = [item.chain_end for item in self.features]
-        if all(end is None for end in ends):
-            in_a_row = values == list(range(values[0], values[-1] + 1))
-            if not in_a_row or any(body[i.value - 1].name != i.stage for i in self.features):
-                return []
-            unused = "known[max(map(known.index, stages)) + 1 :]"
-            lines = [
-                Line(Atom("list(self.STAGES)"), "known = "),
-                Line(Atom(f"stage in {unused}"), "for ", ":"),
-                Line(Atom("setattr(self, stage, nn.Identity())  # nothing reads it"), depth=1),
-            ]
-        elif None not in ends and len({*values}) == 1:
-            pairs = tuple(
-                Prefixed(f"{quoted(item.stage)}: ", Atom(str(item.chain_end)))
-                for item in self.features
-            )
-            rest = f"self.{body[values[0] - 1].name}[max(ends[stage] for stage in stages) :]"
-            lines = [
-                Line(Group("{", pairs), "ends = "),
-                Line(Atom(f"{rest}  # nothing reads it"), "del "),
-            ]
-        else:
-            return []
-        return suite(lines, indent=2 * INDENT)
 
     def _first_of_head(self) -> int:
         """The step after that of the last feature."""

@@ -89,12 +89,17 @@ def torch_source(compilation: Compilation) -> str:
     """Program to the torch target's one source file."""
     from resnet_dsl.analysis.macs import total_macs
     from resnet_dsl.analysis.parameters import total_parameters
-    from resnet_dsl.backends.torch.emit import Facts, emit
+    from resnet_dsl.backends.torch.emit import emit
+    from resnet_dsl.backends.torch.summary import Facts
 
     graph = compilation.graph
     return emit(
         compilation.program,
-        Facts(parameters=total_parameters(graph).trainable, macs=total_macs(graph), version=__version__),
+        Facts(
+            parameters=total_parameters(graph).trainable,
+            macs=total_macs(graph),
+            version=__version__,
+        ),
     )
 
 

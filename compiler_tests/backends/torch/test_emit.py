@@ -15,7 +15,8 @@ import torch
 
 from compiler_tests import programs
 from compiler_tests.emitted import all_specs, construct, import_file
-from resnet_dsl.backends.torch.emit import Facts, emit
+from resnet_dsl.backends.torch.emit import emit
+from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.compiler import compile_spec, torch_source
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir import ops

@@ -10,7 +10,8 @@ import torch
 
 from compiler_tests import programs
 from compiler_tests.emitted import import_file
-from resnet_dsl.backends.torch.emit import Facts, emit
+from resnet_dsl.backends.torch.emit import emit
+from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.ir.program import Program
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,8 @@ from compiler_tests import programs
 from compiler_tests.emitted import construct
 from compiler_tests.programs import GLOBAL, IN, RELU, SIGMOID, WIDTH, block, conv, norm, straight
 from compiler_tests.torch_reference import RandomWeights, image, run
-from resnet_dsl.backends.torch.emit import Facts, emit
+from resnet_dsl.backends.torch.emit import emit
+from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.ir import ops
 from resnet_dsl.ir.program import (
     Apply,

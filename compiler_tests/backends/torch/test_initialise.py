@@ -12,7 +12,8 @@ import torch
 
 from compiler_tests import programs
 from compiler_tests.emitted import construct
-from resnet_dsl.backends.torch.emit import Facts, emit
+from resnet_dsl.backends.torch.emit import emit
+from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.ir import ops
 from resnet_dsl.ir.expr import Expr, Name, literal
 from resnet_dsl.ir.graph import Stored

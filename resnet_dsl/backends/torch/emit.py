@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from resnet_dsl.backends.torch.modules import Writer, helper
 from resnet_dsl.backends.torch.names import Names, Spelling, identifier, variable
 from resnet_dsl.backends.torch.network import Network
 from resnet_dsl.backends.torch.prose import docstring, quoted
-from resnet_dsl.backends.torch.summary import summary
+from resnet_dsl.backends.torch.summary import Facts, summary
 from resnet_dsl.ir.calls import sites
 from resnet_dsl.ir.ops import Concat, Flatten
 from resnet_dsl.ir.program import Apply, Call, Program
@@ -31,16 +30,6 @@ DEFAULT_STAGES = 3  # of a backbone: the last ones
 _WITH_TORCH = frozenset({"FrozenBatchNorm2d"})  # helpers that call torch's own functions
 _HELPER_FUNCTIONS = frozenset({"make_divisible"})
 _WITH_MATH = frozenset({"sqrt", "floor", "ceil"})
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What analysis found, for the file's docstring: trainable parameters, and multiply-adds of one
-    image; and the compiler's version."""
-
-    parameters: int
-    macs: int
-    version: str
 
 
 def emit(program: Program, facts: Facts) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.prose import NO_BREAK, paragraphs, sentence
@@ -13,10 +14,17 @@ from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.expr import Expr, to_source
 from resnet_dsl.ir.program import Program, SymbolicOp
 
-if TYPE_CHECKING:
-    from resnet_dsl.backends.torch.emit import Facts
-
 LONGEST_TOPOLOGY = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What analysis found, for the file's docstring: trainable parameters, and multiply-adds of one
+    image; and the compiler's version."""
+
+    parameters: int
+    macs: int
+    version: str
 
 
 def summary(program: Program, facts: Facts, factory: str, module: Module) -> list[str]:

@@ -33,6 +33,8 @@ class Training(Model):
     label_smoothing: Rate | None = None
     shift: Annotated[int, Field(ge=0)] | None = None
     seed: Annotated[int, Field(ge=0)] | None = None
+    threads: Positive | None = None
+    bf16: bool | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import assert_never, cast
 
 from resnet_dsl.ir import ops
@@ -152,12 +153,13 @@ class OperationLowering:
             )
         for count, side in ((channels, "input"), (outs, "output")):
             if count % groups:
-                fitting = [n for n in range(groups, 0, -1) if channels % n == 0 and outs % n == 0]
+                both = gcd(channels, outs)
+                fitting = next(n for n in range(min(groups, both), 0, -1) if both % n == 0)
                 raise where.error(
                     "RD401",
                     f"{groups} groups do not divide {count} {side} channels",
                     why="each group of a convolution has the same number of channels",
-                    hint=f"the nearest number below that divides both ends is {fitting[0]}",
+                    hint=f"the nearest number below that divides both ends is {fitting}",
                     reads=scope.reads(given),
                 )
 

@@ -175,3 +175,35 @@ def test_linear_layers_drawn_differently_are_set_right(tmp_path: Path) -> None:
         last = Apply("fc", fc, (5,), "head")
         main = replace(program.main, body=(*body[:-1], hidden, last), result=6)
         is_initialised(replace(program, main=main), tmp_path)
+
+
+def _with_general_rules(conv: Init, linear: Init) -> Program:
+    """Convolutions and linear layers with biases and without."""
+    convs = [
+        Apply(f"conv{i}", programs.conv(CHANNELS, CHANNELS, 1, bias=bool(i), init=conv), (i,))
+        for i in range(2)
+    ]
+    function = programs.block("block", "", (), convs)
+    stage: list[Statement] = [Call("layer1", "block", (), 1, group="layer1")]
+    program = network(stage, function, head=linear)
+    hidden = Apply("hidden", ops.Linear(literal(CHANNELS), literal(CHANNELS), False, linear), (4,))
+    *body, last = program.main.body
+    assert isinstance(last, Apply)
+    main = replace(program.main, body=(*body, hidden, replace(last, operands=(5,))), result=6)
+    return replace(program, main=main)
+
+
+@pytest.mark.parametrize(
+    ("conv", "linear", "test"),
+    [
+        (Init("uniform"), Init("uniform"), "isinstance(module, nn.Conv2d) and module.bias is not"),
+        (Init("uniform"), Init("normal"), "isinstance(module, nn.Conv2d) and module.bias is not"),
+        (Init("normal"), Init("normal"), "isinstance(module, (nn.Conv2d, nn.Linear))"),
+    ],
+)
+def test_rules_are_written_with_as_few_conditions_as_a_linter_asks_for(
+    conv: Init, linear: Init, test: str, tmp_path: Path
+) -> None:
+    program = _with_general_rules(conv, linear)
+    is_initialised(program, tmp_path)
+    assert test in emit(program, FACTS)

@@ -80,21 +80,32 @@ class Policy:
 
     def general_branches(self) -> list[Line]:
         """The branches, for each `module`, that draw what follows the rule."""
-        branches: list[Line] = []
-        bias, zeroed = "module.bias", fill(0.0, "module.bias")
-        guarded = [Line(Atom(f"{bias} is not None"), "if ", ":"), Line(zeroed, depth=1)]
-        if self.conv is not None:
-            # torch would draw a convolution's bias; here it is zero. (To a type checker it may be None.)
-            lines = [] if self.conv.is_default else [Line(draw(self.conv.init, "module.weight"))]
-            if self.conv.biases != "none":
-                lines += guarded
-            branches += branch(["nn.Conv2d"], lines)
-        if self.linear is not None and not self.linear.is_default:
-            lines = [Line(draw(self.linear.init, "module.weight"))]
-            if self.linear.biases != "none":
-                lines += [Line(zeroed)] if self.linear.biases == "all" else guarded
-            branches += branch(["nn.Linear"], lines, first=not branches)
-        return branches
+        conv, linear = self._general_conv(), self._general_linear()
+        if conv == linear:
+            return branch(["nn.Conv2d", "nn.Linear"], conv)
+        if conv == _ZERO_BIAS:  # one test in place of two, the second inside of the first
+            test = Atom("isinstance(module, nn.Conv2d) and module.bias is not None")
+            return [Line(test, "if ", ":"), *conv[1:], *branch(["nn.Linear"], linear, first=False)]
+        return [*branch(["nn.Conv2d"], conv), *branch(["nn.Linear"], linear, first=not conv)]
+
+    def _general_conv(self) -> list[Line]:
+        if self.conv is None:
+            return []
+        lines = [] if self.conv.is_default else [Line(draw(self.conv.init, "module.weight"))]
+        # torch would draw a convolution's bias; here it is zero. (To a type checker it may be None.)
+        return lines if self.conv.biases == "none" else [*lines, *_ZERO_BIAS]
+
+    def _general_linear(self) -> list[Line]:
+        if self.linear is None or self.linear.is_default:
+            return []
+        lines = [Line(draw(self.linear.init, "module.weight"))]
+        match self.linear.biases:
+            case "all":
+                return [*lines, Line(_ZERO_BIAS[1].node)]
+            case "some":
+                return [*lines, *_ZERO_BIAS]
+            case "none":
+                return lines
 
     def lines(self, special: Special, holder: str) -> list[Line]:
         """The statements that set an exception right."""
@@ -215,6 +226,12 @@ def fill(value: float, tensor: str) -> Node:
     if value in names:
         return Call(names[value], (Atom(tensor),))
     return Call("nn.init.constant_", (Atom(tensor), Atom(repr(value))))
+
+
+_ZERO_BIAS = [
+    Line(Atom("module.bias is not None"), "if ", ":"),
+    Line(fill(0.0, "module.bias"), depth=1),
+]
 
 
 def branch(kinds: Sequence[str], lines: Sequence[Line], *, first: bool = True) -> list[Line]:

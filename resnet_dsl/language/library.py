@@ -92,7 +92,7 @@ class Definitions:
     """The definitions that one spec can call. Raises CompileError with every finding in its own."""
 
     def __init__(self, spec: Spec, source: Source) -> None:
-        self._source = source
+        self.source = source
         self._own: dict[tuple[Kind, str], Located[Definition]] = {}
         found: list[Diagnostic] = []
         for kind, name, definition in own_definitions(spec):
@@ -108,7 +108,7 @@ class Definitions:
         self, kind: Kind, name: str, source: Source | None = None
     ) -> Located[Definition] | None:
         """The definition of that kind and name, for a call in `source` (the spec's, if not given)."""
-        own = self._own.get((kind, name)) if source in (None, self._source) else None
+        own = self._own.get((kind, name)) if source in (None, self.source) else None
         return from_package(kind, name) if own is None else own
 
     def known(self, kind: Kind) -> list[str]:

@@ -107,13 +107,8 @@ class BlockLowering(ShortcutLowering):
                 given[key], env[key] = built_in(key, form.arguments[key], scope, place.at(key))
         for key, (tree, number) in bind(located, form.arguments, {}, scope, place).items():
             given[key], env[key] = tree, number
-        own = located.definition.shortcut
-        chosen = Chosen(
-            own or CallForm.of("identity"),
-            Place(located.source, (*located.path, "shortcut")) if own else place,
-        )
         try:
-            lowered = self.block(located, env, shape, chosen, place, Policy())
+            lowered = self.block(located, env, shape, self.chosen(located), place, Policy())
         except CompileError as error:
             raise blamed(error, place, f"the block `{located.name}`") from None
         arguments, slots, known = self.call_arguments(lowered, given, frame.known[value], place)
@@ -155,6 +150,13 @@ class BlockLowering(ShortcutLowering):
             self._calling.pop()
         self._known[key] = known
         return known
+
+    def chosen(self, located: Located[BlockDef]) -> Chosen:
+        """The shortcut of a block where nothing else is said: its own, or the network's."""
+        own = located.definition.shortcut
+        if own is not None:
+            return Chosen(own, Place(located.source, (*located.path, "shortcut")))
+        return Chosen(self.spec.shortcut, Place(self.definitions.source, ("shortcut",)))
 
     def _enter(self, identity: tuple[object, ...], name: str, place: Place) -> None:
         if identity in self._calling:

@@ -170,14 +170,8 @@ class _NetworkLowering:
     def _shortcut(self, stage: Stage, planned: Planned, place: Place) -> Chosen:
         """The shortcut of a block: its stage's, its own, or the network's."""
         if stage.shortcut is not None:
-            form, where = stage.shortcut, place.at("shortcut")
-        elif planned.located.definition.shortcut is not None:
-            located = planned.located
-            form = planned.located.definition.shortcut
-            where = Place(located.source, (*located.path, "shortcut"))
-        else:
-            form, where = self.spec.shortcut, self.root.at("shortcut")
-        return Chosen(form, where)
+            return Chosen(stage.shortcut, place.at("shortcut"))
+        return self.blocks.chosen(planned.located)
 
     def _skip(
         self, frame: Frame, form: CallForm, start: int, stride: int, place: Place, name: str

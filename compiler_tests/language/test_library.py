@@ -1,0 +1,89 @@
+"""The library: every file reads, checks and says what it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from compiler_tests.spec_texts import FILE, changed
+from resnet_dsl.errors import CompileError
+from resnet_dsl.language.library import (
+    KINDS,
+    LIBRARY,
+    Definitions,
+    from_package,
+    names,
+    recipe,
+)
+from resnet_dsl.language.reading import read_spec
+from resnet_dsl.language.source import parse_text
+
+FILES = [(kind, name) for kind in KINDS for name in names(kind)]
+
+
+def definitions(text: str) -> Definitions:
+    source = parse_text(text, FILE)
+    return Definitions(read_spec(source), source)
+
+
+@pytest.mark.parametrize(("kind", "name"), FILES)
+def test_a_library_file_is_sound_and_says_what_it_is(kind, name: str) -> None:
+    located = from_package(kind, name)
+    assert located is not None
+    assert located.source.data[kind] == name
+    assert located.definition.doc.endswith((".", "))."))
+    assert definitions(changed()).check_calls(located) == []
+
+
+@pytest.mark.parametrize("file", sorted(LIBRARY.rglob("*.yaml")), ids=lambda file: file.stem)
+def test_the_lines_of_a_library_file_fit_a_page(file) -> None:
+    assert max(map(len, file.read_text(encoding="utf-8").splitlines())) <= 100
+
+
+def test_a_name_cannot_lead_out_of_the_library() -> None:
+    for name in ("../heads/classifier", "/etc/passwd", "basic.yaml", "", "a" * 65):
+        assert from_package("block", name) is None
+
+
+def test_what_a_spec_defines_is_found_first_and_known_beside_the_library() -> None:
+    own = definitions(changed() + "blocks: {basic: {body: [relu]}, fresh: {body: [tanh]}}\n")
+    basic = own.find("block", "basic")
+    assert basic is not None
+    assert basic.path == ("blocks", "basic")
+    assert {"fresh", "bottleneck"} <= set(own.known("block"))
+
+
+def test_the_library_finds_its_own_definitions_whatever_a_spec_defines() -> None:
+    own = definitions(changed() + "blocks: {squeeze_excite: {body: [relu]}}\n")
+    caller = from_package("block", "se_basic")
+    assert caller is not None
+    found = own.find("block", "squeeze_excite", caller.source)
+    assert found is not None
+    assert found.path == ()
+
+
+def test_a_recipe_comes_from_the_spec_or_from_the_library() -> None:
+    text = changed() + "train: quick\nrecipes: {quick: {epochs: 3, lr: 0.2}}\n"
+    source = parse_text(text, FILE)
+    spec = read_spec(source)
+    assert recipe("quick", spec, source) == {"epochs": 3, "lr": 0.2}
+    assert recipe("digits", spec, source)["data"] == "digits"
+
+
+def test_an_unknown_recipe_is_refused_with_a_suggestion() -> None:
+    source = parse_text(changed() + "train: digts\n", FILE)
+    with pytest.raises(CompileError) as caught:
+        recipe("digts", read_spec(source), source)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.hint) == ("RD202", "did you mean `digits`?")
+    assert found.position is not None
+    assert found.position.line == 10
+
+
+def test_a_wrong_value_in_a_recipe_of_the_spec_is_refused_where_it_stands() -> None:
+    source = parse_text(changed() + "recipes: {quick: {epochs: 0}}\n", FILE)
+    with pytest.raises(CompileError) as caught:
+        recipe("quick", read_spec(source), source)
+    (found,) = caught.value.diagnostics
+    assert found.code == "RD106"
+    assert found.position is not None
+    assert (found.position.line, found.position.column) == (10, 27)

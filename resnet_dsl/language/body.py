@@ -2,7 +2,7 @@
 
     body      = [ item* ]
     item      = VERB | { VERB: arguments, when: EXPR, name: NAME }
-    VERB      = an operation | residual | branches | repeat | sequence | the name of a block
+    VERB      = an operation | residual | branches | repeat | sequence | body | the name of a block
 
 An item has exactly one verb. `when` leaves the item out where the expression is false; `name` sets its module name.
 """
@@ -131,12 +131,13 @@ OPERATIONS: frozenset[str] = ACTIVATIONS | {
     "conv", "linear", "norm", "act", "max_pool", "avg_pool", "adaptive_avg_pool", "global_avg_pool",
     "flatten", "dropout", "drop_path", "subsample", "pad_channels",
 }  # fmt: skip
-FORMS: frozenset[str] = frozenset({"residual", "branches", "repeat", "sequence"})
+FORMS: frozenset[str] = frozenset({"residual", "branches", "repeat", "sequence", "body"})
 _BESIDE: dict[str, frozenset[str]] = {
     "residual": frozenset({"shortcut", "join", "gate", "after"}),
     "branches": frozenset({"join", "after"}),
     "repeat": frozenset({"body"}),
     "sequence": frozenset(),
+    "body": frozenset(),
 }
 MODIFIERS = frozenset({"when", "name"})
 
@@ -175,9 +176,11 @@ class Item(Model):
     def _complete(self) -> Item:
         if self.repeat is not None and self.body is None:
             raise PydanticCustomError("missing_body", "`repeat` needs a `body`", {})
+        if self.body is not None and self.repeat is None and self.when is None:
+            raise PydanticCustomError("missing_when", "`body` needs a `when`, or a `repeat`", {})
         if self.sequence is not None and self.name is None:
             raise PydanticCustomError("missing_name", "`sequence` needs a `name`", {})
-        if self.name is not None and (self.residual or self.branches or self.repeat is not None):
+        if self.name is not None and not (self.operation or self.call or self.sequence is not None):
             raise PydanticCustomError(
                 "nameless", "`name` is for what becomes one module; a `sequence` can have one", {}
             )
@@ -213,7 +216,7 @@ def check_branches(join: Join | None) -> None:
 
 
 def _normalise(entry: dict[str, Any]) -> dict[str, Any]:
-    forms = [key for key in entry if key in FORMS]
+    forms = [key for key in ("repeat", *entry) if key in entry and key in FORMS]
     beside = _BESIDE[forms[0]] if forms else frozenset()
     verbs = [key for key in entry if key not in MODIFIERS and key not in beside]
     if not verbs:

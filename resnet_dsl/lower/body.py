@@ -91,6 +91,8 @@ class BodyLowering(ABC):
         if item.branches is not None:
             value = self.branches(frame, item.branches, item.join, scope, value, place)
             return self.body(frame, item.after, scope, value, place.at("after"))
+        if item.body is not None and item.repeat is None:
+            return self.body(frame, item.body, scope, value, place.at("body"))
         if item.repeat is not None:
             return self._repeat(frame, item.body or [], item.repeat, scope, value, place)
         return self._sequence(frame, item.sequence or [], item.name or "", scope, value, place)

@@ -53,7 +53,7 @@ CASES = {
         changed(("shortcut: B", "shortcut: «E»")),
         "RD201",
         "there is no shortcut `E`",
-        "known: A, B, C, D, gate, identity, none",
+        "known: A, B, C, D, gate, identity, matching, none",
     ),
     "unknown parameter": Case(
         changed((STAGE, "block: bottleneck, depth: 2, width: 16, «group»: 2")),

@@ -162,17 +162,21 @@ class BlockDef(_Definition):
 
 class ShortcutDef(_Definition):
     """A shortcut: the path around a residual. An empty body is the identity. A `join` of its own
-    takes the place of a block's `add`: `none` makes the network plain, `gate` a highway."""
+    takes the place of a block's `add`, everywhere or `when` a condition holds: `none` makes the
+    network plain, `gate` a highway."""
 
     body: Body = []
     join: Join | None = None
+    when: Expr | None = None
     gate: Body | None = None
 
     @model_validator(mode="after")
     def _gated(self) -> ShortcutDef:
         if (self.join == "gate") != (self.gate is not None):
             raise PydanticCustomError("missing_gate", "`join: gate` and `gate` go together", {})
-        if self.join == "none" and self.body:
+        if self.when is not None and self.join is None:
+            raise PydanticCustomError("missing_join", "`when` is the condition of a `join`", {})
+        if self.join == "none" and self.body and self.when is None:
             raise PydanticCustomError(
                 "shortcut_unused", "`join: none` has no shortcut, so `body` has no use", {}
             )

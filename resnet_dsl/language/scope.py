@@ -92,6 +92,8 @@ def _items(body: Body, path: Path, types: Types) -> Iterator[tuple[Item, Path, T
 
 
 def expressions(definition: Definition, types: Types, path: Path) -> Iterator[Checked]:
+    if isinstance(definition, ShortcutDef) and definition.when is not None:
+        yield definition.when, (*path, "when"), "bool", types
     for body, where in _bodies(definition, path):
         for item, place, scope in _items(body, where, types):
             if item.when is not None:

@@ -303,11 +303,10 @@ class BlockLowering(ShortcutLowering):
     ) -> tuple[Join, GateBody | None]:
         """A shortcut may bring a join of its own where the block would add."""
         join: Join = definition.join or "add"
-        own = around.definition
-        if own.join is None or join != "add":
-            gate = definition.gate
-            return join, None if gate is None else GateBody(gate, scope, here.at("gate"))
-        return own.join, self.gate(frame, around, chosen.form, given, chosen.place)
+        if join == "add":
+            return self.own_join(frame, around, chosen.form, given, chosen.place)
+        gate = definition.gate
+        return join, None if gate is None else GateBody(gate, scope, here.at("gate"))
 
 
 def _substituted(filled: Reference, given: Mapping[str, Expr]) -> Reference:

@@ -8,10 +8,21 @@ from dataclasses import dataclass
 from typing import cast
 
 from resnet_dsl.errors import CompileError
-from resnet_dsl.ir.expr import Binary, Expr, ExprError, Name, Value, floordiv, literal, substitute
+from resnet_dsl.ir.expr import (
+    Binary,
+    Expr,
+    ExprError,
+    Name,
+    Value,
+    floordiv,
+    literal,
+    substitute,
+    to_source,
+)
 from resnet_dsl.ir.expr import evaluate as evaluated
 from resnet_dsl.ir.graph import Shape
 from resnet_dsl.ir.program import Call, Reference
+from resnet_dsl.language.body import Join
 from resnet_dsl.language.definitions import ShortcutDef
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.library import Definitions, Located
@@ -92,20 +103,29 @@ class ShortcutLowering(BodyLowering):
         known = Known(inner.shape(end), channels, before.reduction)
         return Around(Reference(function.name, arguments), known, inner.size)
 
-    def gate(
+    def own_join(
         self,
         frame: Frame,
         located: Located[ShortcutDef],
         form: CallForm,
         given: Mapping[str, Expr],
         place: Place,
-    ) -> GateBody | None:
-        """The gate that a shortcut brings, to be lowered in the frame of the block."""
-        if located.definition.gate is None:
-            return None
+    ) -> tuple[Join, GateBody | None]:
+        """The join that a shortcut brings in place of an addition, its gate to be lowered in the
+        frame of the block; an addition where it brings none, or not at this call."""
+        definition = located.definition
+        if definition.join is None:
+            return "add", None
         scope = self._scope(located, form, given, frame.env, place)
-        where = Place(located.source, (*located.path, "gate"))
-        return GateBody(located.definition.gate, scope, where)
+        here = Place(located.source, located.path)
+        if definition.when is not None:
+            wanted = scope.value(definition.when, here.at("when"))
+            frame.conditions.append(to_source(definition.when) if wanted else "")
+            if not wanted:
+                return "add", None
+        if definition.gate is None:
+            return definition.join, None
+        return definition.join, GateBody(definition.gate, scope, here.at("gate"))
 
     def _scope(
         self,
@@ -191,7 +211,8 @@ class ShortcutLowering(BodyLowering):
         if not would:
             return None
         listed = f"{', '.join(would[:-1])} or {would[-1]}" if len(would) > 1 else would[0]
-        return f"shortcut {listed} would give {show(end)}"
+        other = ", and `matching` adds only where shapes agree" if given == "identity" else ""
+        return f"shortcut {listed} would give {show(end)}{other}"
 
 
 def spatial_stride(start: Shape, end: Shape) -> int:

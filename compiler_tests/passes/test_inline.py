@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler_tests.spec_texts import changed, graph, program, with_block
-from resnet_dsl.ir.expr import Name, literal
+from resnet_dsl.ir.expr import Expr, Name, literal
 from resnet_dsl.ir.graph import Stored
 from resnet_dsl.ir.ops import Activation, Conv, Init
 from resnet_dsl.ir.program import Apply, Call, Chain, Function, Parameter, Program
@@ -13,10 +13,9 @@ from resnet_dsl.passes.inline import inline
 ONE = (literal(1), literal(1))
 
 
-def conv(channels_in: object, channels_out: object) -> Conv:  # type: ignore[type-arg]
-    return Conv(
-        channels_in, channels_out, ONE, ONE, (literal(0),) * 2, ONE, literal(1), False, Init()
-    )  # type: ignore[arg-type]
+def conv(before: Expr, after: Expr) -> Conv[Expr]:
+    none = (literal(0), literal(0))
+    return Conv(before, after, ONE, ONE, none, ONE, literal(1), False, Init())
 
 
 def test_names_are_paths_and_constants_are_keys_of_the_state_dict() -> None:

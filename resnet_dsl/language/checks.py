@@ -11,6 +11,7 @@ from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.language.definitions import BlockDef, Definition, Kind, ParameterDecl
 from resnet_dsl.language.expression import Span, locate, parse
 from resnet_dsl.language.fields import CallForm
+from resnet_dsl.language.misreadings import cut_short
 from resnet_dsl.language.scope import BUILT_IN, SCOPES, SIDES, Path, Types, expressions, sides
 from resnet_dsl.language.source import Source
 from resnet_dsl.language.tokens import ExpressionSyntaxError
@@ -148,7 +149,7 @@ def argument_problems(
                     "RD301",
                     error.message,
                     where,
-                    hint=error.hint,
+                    hint=cut_short(error.message, source, where) or error.hint,
                     offset=error.offset,
                     length=error.length,
                 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from resnet_dsl.language.source import Source
 from resnet_dsl.language.tokens import ExpressionSyntaxError, Token
 
 CHOICE = "write `a if condition else b`"
+CUT_SHORT = "put quotes around the expression: within { } a comma ends a value"
 
 # What people write in the place of an operator.
 _WORDS = {
@@ -53,6 +55,17 @@ def unexpected(
             return _error(
                 f"expected an operator before `{token.text}`", token, _operator_hint(before, token)
             )
+
+
+def cut_short(problem: str, source: Source, path: Sequence[str | int]) -> str | None:
+    """A hint, where an expression that stands in { } without quotes ends at a comma of its own."""
+    position = source.position(path)
+    line = None if position is None else source.line(position)
+    if position is None or line is None or not problem.endswith("is never closed"):
+        return None
+    text = line[position.column - 1 :]
+    cut = text[position.width :].lstrip().startswith(",") and text[0] not in "'\""
+    return CUT_SHORT if cut else None
 
 
 def _operator_hint(before: Token, token: Token) -> str | None:

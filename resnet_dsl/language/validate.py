@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
+from resnet_dsl.language.misreadings import CUT_SHORT, cut_short
 from resnet_dsl.language.source import Source
 
 Path = tuple[str | int, ...]
@@ -136,6 +137,10 @@ def _diagnostic(
     label = _label(location)
     message: str = item["msg"]
     is_key = location[-1:] == ("[key]",)
+    last = str(path[-1]) if path else ""
+    if (whole or is_key) and last.endswith(")") and "(" not in last:
+        message = f"`{last[:60]}` is the end of an expression, and stands where a key does"
+        return source.diagnostic("RD301", message, path, key=True, hint=CUT_SHORT)
     if kind == "extra_forbidden":
         fields = [field for field in _fields(model, location) if field != "op"]
         hint = suggest(name, fields)
@@ -149,7 +154,7 @@ def _diagnostic(
             "RD301",
             context["problem"],
             path,
-            hint=context.get("hint"),
+            hint=cut_short(context["problem"], source, path) or context.get("hint"),
             offset=int(context.get("offset") or 0),
             length=int(context.get("length") or 1),
         )

@@ -11,6 +11,7 @@ from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.language.definitions import Definition, ParameterDecl
 from resnet_dsl.language.expression import parse
 from resnet_dsl.language.library import Located
+from resnet_dsl.language.misreadings import cut_short
 from resnet_dsl.language.schema import MAX_CHANNELS
 from resnet_dsl.language.tokens import ExpressionSyntaxError
 from resnet_dsl.lower.place import Place, Scope
@@ -33,8 +34,9 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
     try:
         tree = parse(raw)
     except ExpressionSyntaxError as error:
+        hint = cut_short(error.message, place.source, place.path) or error.hint
         raise place.error(
-            "RD301", error.message, hint=error.hint, offset=error.offset, length=error.length
+            "RD301", error.message, hint=hint, offset=error.offset, length=error.length
         ) from None
     known = {*scope.env, *scope.symbols}
     unknown = sorted(names_of(tree) - known)

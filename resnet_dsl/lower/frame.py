@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from resnet_dsl.ir.expr import Expr, ExprError, Value, evaluate, literal, mul
+from resnet_dsl.ir.expr import Expr, ExprError, Invoke, Value, evaluate, literal, mul
 from resnet_dsl.ir.expr.tree import children
 from resnet_dsl.ir.graph import ConcreteOp, Shape
 from resnet_dsl.ir.ops import AdaptiveAvgPool, AvgPool, Conv, MaxPool, Subsample
@@ -36,7 +36,7 @@ LARGEST_TREE = 64
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a value: its shape, its channels over the function's names, and how many
-    times smaller than the function's input it is (its stride, also over the names)."""
+    times smaller than the function's input it is (its stride, also over the names; the larger of two)."""
 
     shape: Shape
     channels: Expr
@@ -219,11 +219,11 @@ class Frame:
         stride: Expr = ONE
         match op:
             case Conv() | MaxPool() | AvgPool():
-                stride = op.stride[0]
+                stride = _larger(*op.stride)
             case Subsample():
                 stride = op.stride
             case AdaptiveAvgPool():
-                stride = literal(-(-before.shape[1] // shape[1]))
+                stride = literal(max(-(-before.shape[axis] // shape[axis]) for axis in (1, 2)))
             case _:
                 pass
         if stride == ONE:
@@ -235,6 +235,13 @@ class Frame:
         found = evaluate(tree, self.env)
         assert isinstance(found, int)
         return found
+
+
+def _larger(rows: Expr, columns: Expr) -> Expr:
+    """One stride for two: where they differ, the other axis often has one place, as a signal's."""
+    if columns in (rows, ONE):
+        return rows
+    return columns if rows == ONE else Invoke("max", (rows, columns))
 
 
 def _is_small(tree: Expr) -> bool:

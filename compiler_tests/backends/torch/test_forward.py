@@ -75,6 +75,29 @@ def test_pre_activation_ends_its_lines_with_the_convolution() -> None:
     ]
 
 
+def test_a_branch_inside_of_a_branch_is_told_apart_from_a_twelfth_one() -> None:
+    dense: list[Statement] = [
+        *straight(("conv1", conv(8, 8, 1)), ("conv2", conv(8, 8, 3))),
+        Apply("cat1", ops.Concat(), (2, 0)),
+        *straight(("conv3", conv(16, 8, 1)), ("conv4", conv(8, 8, 3)), start=3),
+        Apply("cat2", ops.Concat(), (5, 3)),
+    ]
+    function = block("dense", "Dense.", (), dense)
+    stage: list[Statement] = [Call("layer1", "dense", (), 1, group="layer1")]
+    stem = Apply("conv1", conv(3, 8, 3), (0,), "stem")
+    features = [Feature("layer1", 2, 24, 1, 16, 16)]
+    program = programs.program(
+        "dense_net", "", [stem, *stage, *programs.head(24, 2)], [function], features
+    )
+    assert forward_of(emit(program, FACTS), "Dense") == [
+        "branch1 = self.conv1(x)",
+        "branch1 = torch.cat((self.conv2(branch1), x), dim=1)",
+        "branch1_2 = self.conv3(branch1)",
+        "y: Tensor = torch.cat((self.conv4(branch1_2), branch1), dim=1)",
+        "return y",
+    ]
+
+
 def test_a_scale_and_a_gate_are_called_so() -> None:
     assert forward_of(emit(programs.squeeze_excite(), FACTS), "SqueezeExcite") == [
         "scale = self.fc1(self.avgpool(x))",

@@ -213,4 +213,5 @@ def _spellings(role: str) -> Iterator[str]:
     yield role
     role = "inner" if role == "out" else role  # a residual inside of a residual
     yield role
-    yield from (f"{role}{number}" for number in count(2))
+    between = "_" if role[-1].isdigit() else ""
+    yield from (f"{role}{between}{number}" for number in count(2))

@@ -81,12 +81,14 @@ CODES: dict[str, str] = {
     "RD506": "no weights are found in the file",
     "RD507": "the weights do not fit the network",
     "RD508": "a tensor is of a type that the compiler does not take",
-    "RD511": "a weight is beyond float16",
-    "RD512": "statistics that cannot be folded",
+    "RD511": "a weight is beyond the type that it is written in",
+    "RD512": "statistics that cannot be computed with",
+    "RD513": "weights that are no numbers",
     # RD6xx: targets and the environment
     "RD601": "a name cannot be the name of an output",
     "RD602": "the output folder cannot be written",
     "RD603": "the disk is full",
+    "RD604": "there is not enough memory",
     "RD610": "a module's name that the torch target cannot write",
     "RD620": "no TensorRT that can be used",
     "RD621": "a GPU is needed and there is none",
@@ -104,9 +106,14 @@ CODES: dict[str, str] = {
     "RD640": "an ONNX opset that cannot be written",
     "RD641": "a network whose image size must be known",
     "RD642": "an output that is no stage",
+    "RD650": "a package is missing",
     "RD651": "training data that do not fit the network",
     "RD652": "training settings that do not hold together",
+    "RD653": "the training script did not end well",
     # RD7xx: the command line
+    "RD701": "a command that cannot be read",
+    "RD702": "options that do not go together",
+    "RD799": "a defect of the compiler",
 }
 """Every code and its short title, by family; a module that raises a new code adds it here."""
 

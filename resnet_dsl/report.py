@@ -14,6 +14,7 @@ from rich.text import Text
 
 from resnet_dsl.analysis.receptive import ReceptiveField
 from resnet_dsl.analysis.summary import Row, Summary
+from resnet_dsl.render import safe
 
 _GAP = 2
 
@@ -40,7 +41,8 @@ class SummaryTable:
         plain = options.ascii_only
         yield _line(f"{summary.name}   input {_shape(summary.input)}", plain, bold=True)
         if summary.doc:
-            yield Text(_characters(summary.doc, plain))
+            lines = map(safe, summary.doc.split("\n"))
+            yield Text(_characters("\n".join(lines), plain))
         yield Text("")
         for columns in _layout(summary, options.max_width):
             if columns:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
 
+from resnet_dsl.analysis.summary import Summary
 from resnet_dsl.analysis.summary import describe as summarise
 from resnet_dsl.catalogue import bundled, find_spec
 from resnet_dsl.commands.output import Outcome
 from resnet_dsl.compiler import compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.language import library
+
+_NARROWEST = 30
 
 
 def check(specs: Sequence[str], overrides: Sequence[str]) -> Outcome:
@@ -40,13 +45,24 @@ def describe(spec: str, overrides: Sequence[str], *, as_data: bool) -> Outcome:
     """The table of a spec, a row a stage. Raises CompileError."""
     compilation = compile_spec(find_spec(spec), overrides)
     summary = summarise(compilation.graph)
+    outcome = Outcome(data={"name": compilation.spec.name, **summary.as_dict()})
     if not as_data:
-        from rich.console import Console
+        outcome.styled = _drawn(summary)
+    return outcome
 
-        from resnet_dsl.report import table
 
-        Console().print(table(summary))
-    return Outcome(data={"name": compilation.spec.name, **summary.as_dict()})
+def _drawn(summary: Summary) -> str:
+    """The table as this terminal shows it."""
+    from rich.console import Console
+
+    from resnet_dsl.report import table
+
+    terminal, encoding = Console(), sys.stdout.encoding
+    kept = io.BytesIO()
+    file = io.TextIOWrapper(kept, encoding, errors="backslashreplace", write_through=True)
+    width = max(terminal.width, _NARROWEST)  # COLUMNS=0 is no width
+    Console(file=file, force_terminal=terminal.is_terminal, width=width).print(table(summary))
+    return kept.getvalue().decode(encoding)
 
 
 def listing() -> Outcome:

@@ -6,12 +6,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from resnet_dsl.artifacts import Written
-from resnet_dsl.errors import CompileError, as_json, render_all
+from resnet_dsl.errors import CompileError, Diagnostic, as_json, render_all
+from resnet_dsl.render import safe
+
+TRACEBACK = "RESNET_DSL_TRACEBACK"
 
 
 class ChildExitError(Exception):
@@ -24,12 +28,16 @@ class ChildExitError(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a command did: lines for people, data for programs, files, and the next command."""
+    """What a command did: lines for people, data for programs, files, and the next command.
+
+    What would steer a terminal is printed as escapes; only `styled`, which comes first, brings such codes of its own.
+    """
 
     lines: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     written: list[Written] = field(default_factory=list)
     next: list[str] = field(default_factory=list)
+    styled: str = ""
 
 
 def size(count: int) -> str:
@@ -47,9 +55,15 @@ def size(count: int) -> str:
 def shell_path(path: Path) -> str:
     """A path as one would type it: relative where it is below this folder."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+        return no_option(path.resolve().relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return no_option(path)
+
+
+def no_option(path: Path | str) -> str:
+    """A path that no program takes for an option."""
+    text = str(path)
+    return f"./{text}" if text.startswith("-") else text
 
 
 def report(outcome: Outcome, *, as_data: bool) -> None:
@@ -61,23 +75,24 @@ def report(outcome: Outcome, *, as_data: bool) -> None:
         ]
         print(json.dumps({**outcome.data, "files": files, "next": outcome.next}, indent=2))
         return
+    print(outcome.styled, end="")
     for line in outcome.lines:
-        print(line)
+        print("\n".join(map(safe, line.split("\n"))))
     for item in outcome.written:
         verb = "wrote    " if item.status == "written" else "unchanged"
-        print(f"{verb} {shell_path(item.path)} ({size(item.bytes)})")
+        print(f"{verb} {safe(shell_path(item.path))} ({size(item.bytes)})")
     for command in outcome.next:
-        print(f"next      {command}")
+        print(f"next      {safe(command)}")
 
 
-def fail(error: CompileError, *, as_data: bool) -> int:
+def fail(error: CompileError, *, as_data: bool, status: int = 2) -> int:
     """Print the diagnostics; the exit status."""
     if as_data:
         print(json.dumps({"errors": as_json(error)}, indent=2))
     else:
         color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         print(render_all(error, color=color), file=sys.stderr)
-    return 2
+    return status
 
 
 def guarded(action: Callable[[], Outcome], *, as_data: bool) -> int:
@@ -86,16 +101,88 @@ def guarded(action: Callable[[], Outcome], *, as_data: bool) -> int:
         outcome = action()
     except CompileError as error:
         return fail(error, as_data=as_data)
-    except ChildExitError as ended:
-        return ended.status  # the program that ended has said why
+    except ChildExitError as child:
+        return _child_failed(child, as_data)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    report(outcome, as_data=as_data)
+        return ended("interrupted", 130)
+    except BrokenPipeError as error:
+        return unprintable(error)
+    except Exception as error:
+        return internal(error, as_data=as_data)
+    try:
+        report(outcome, as_data=as_data)
+        sys.stdout.flush()
+    except OSError as error:
+        return unprintable(error)
     return 0
+
+
+def ended(what: str, status: int) -> int:
+    """Say on the last line why the process ends; the exit status."""
+    with suppress(OSError, ValueError):
+        if what:
+            print(what, file=sys.stderr)
+    return status
+
+
+def unprintable(error: OSError) -> int:
+    """Let go of a standard output that cannot be written; the exit status."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 141  # whoever read it has seen enough
+    return ended(f"the output cannot be printed: {(error.strerror or str(error)).lower()}", 74)
+
+
+def internal(error: Exception, *, as_data: bool) -> int:
+    """Report an error that is none of the user's, in one line; the exit status. RESNET_DSL_TRACEBACK=1 raises it."""
+    if os.environ.get(TRACEBACK, "") not in ("", "0"):
+        raise error
+    if isinstance(error, MemoryError):
+        return fail(
+            CompileError(
+                Diagnostic(
+                    "RD604",
+                    "the memory of this machine does not suffice",
+                    why=str(error) or None,
+                    hint="make the network smaller, or use a larger machine",
+                )
+            ),
+            as_data=as_data,
+        )
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return fail(
+            CompileError(
+                Diagnostic(
+                    "RD650",
+                    f"this needs `{error.name}`, which is not installed",
+                    hint="pip install 'resnet-dsl[all]'",
+                )
+            ),
+            as_data=as_data,
+        )
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in last)
+    found = Diagnostic(
+        "RD799",
+        f"a defect of resnet-dsl: {type(error).__name__}: {str(error)[:300]}{place}",
+        hint=f"please report it, with what `{TRACEBACK}=1` and the same command print",
+    )
+    return fail(CompileError(found), as_data=as_data, status=70)
+
+
+def _child_failed(child: ChildExitError, as_data: bool) -> int:
+    """The program that ended has told people why; a program is told here."""
+    if as_data:
+        found = Diagnostic(
+            "RD653",
+            f"the training script ended with status {child.status}",
+            why="what it printed is on standard error",
+        )
+        return fail(CompileError(found), as_data=True, status=child.status)
+    return child.status
 
 
 def facts(pairs: Mapping[str, object] | Sequence[tuple[str, object]]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -67,7 +68,9 @@ Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to [generated/NAME].")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the weights.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of the weights [0].", show_default=False)
+]
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", metavar="FILE", help="Weights: safetensors or a torch checkpoint."),
@@ -108,14 +111,15 @@ def build(
     ] = None,
     out: Out = None,
     override: Overrides = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     weights: Weights = None,
     write_weights: Annotated[
         bool, typer.Option("--write-weights", help="Write the weights beside, as safetensors.")
     ] = False,
     fold: Annotated[
-        bool, typer.Option("--fold/--no-fold", help="onnx: fold batch normalisation.")
-    ] = True,
+        bool | None,
+        typer.Option("--fold/--no-fold", help="onnx: fold batch normalisation [--fold]."),
+    ] = None,
     opset: Annotated[
         int | None, typer.Option("--opset", metavar="N", help="onnx: the opset [18].")
     ] = None,
@@ -130,8 +134,9 @@ def build(
         typer.Option("--output", metavar="STAGE", help="onnx: a stage's end as an output too."),
     ] = None,
     precision: Annotated[
-        Number, typer.Option("--precision", help="onnx: what the graph computes with.")
-    ] = Number.fp32,
+        Number | None,
+        typer.Option("--precision", help="onnx: what the graph computes with [fp32]."),
+    ] = None,
     stop_after: Annotated[
         Stop | None,
         typer.Option("--stop-after", help="Print the text form of this stage and write nothing."),
@@ -142,8 +147,25 @@ def build(
 
     def action() -> Outcome:
         from resnet_dsl.commands.build import BuildOptions, build
+        from resnet_dsl.commands.conflicts import check_build
         from resnet_dsl.commands.output import Outcome
 
+        targets = tuple(dict.fromkeys(item.value for item in target or [Target.torch]))
+        given = {
+            "--target": target is not None,
+            "--out": out is not None,
+            "--seed": seed is not None,
+            "--weights": weights is not None,
+            "--write-weights": write_weights,
+            "--fold": fold is True,
+            "--no-fold": fold is False,
+            "--opset": opset is not None,
+            "--dynamic-size": dynamic_size,
+            "--external-data": external_data,
+            "--output": output is not None,
+            "--precision": precision is not None,
+        }
+        check_build(targets, stop_after, given)
         if stop_after is not None:
             from resnet_dsl.catalogue import find_spec
             from resnet_dsl.compiler import stop_after as text_of
@@ -151,18 +173,18 @@ def build(
             text = text_of(stop_after.value, find_spec(spec), override or ())
             return Outcome([text.rstrip("\n")], {stop_after.value: text})
         options = BuildOptions(
-            targets=tuple(dict.fromkeys(item.value for item in target or [Target.torch])),
+            targets=targets,
             out=out,
             overrides=tuple(override or ()),
-            seed=seed,
+            seed=seed or 0,
             weights=weights,
             write_weights=write_weights,
-            fold=fold,
+            fold=fold is not False,
             opset=opset,
             dynamic_size=dynamic_size,
             external_data=external_data,
             outputs=tuple(output or ()),
-            precision=precision.value,
+            precision=precision.value if precision is not None else "fp32",
         )
         return build(spec, options)
 
@@ -246,7 +268,7 @@ def compile_(
     ] = CompileTarget.tensorrt,
     out: Out = None,
     override: Overrides = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     weights: Weights = None,
     precision: Annotated[
         Number, typer.Option("--precision", help="What the engine computes with.")
@@ -265,10 +287,12 @@ def compile_(
     assert target is CompileTarget.tensorrt  # the one target so far
 
     def action() -> Outcome:
+        from resnet_dsl.commands.conflicts import check_compile
         from resnet_dsl.commands.engine import EngineRequest, compile_engine
 
+        check_compile({"--seed": seed is not None, "--weights": weights is not None})
         request = EngineRequest(
-            spec, out, tuple(override or ()), seed, weights, precision.value, gpus, batch
+            spec, out, tuple(override or ()), seed or 0, weights, precision.value, gpus, batch
         )
         return compile_engine(request, quiet=as_json)
 
@@ -297,7 +321,9 @@ def main() -> None:
     gc.disable()  # a command ends before garbage matters; collecting takes a quarter of its time
     # Pydantic would read the metadata of every installed package to find plugins: a quarter of the time of `build`.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    app()
+    from resnet_dsl.commands.process import run
+
+    sys.exit(run(app))
 
 
 if __name__ == "__main__":

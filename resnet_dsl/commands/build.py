@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_dsl.artifacts import Artifacts, output_folder
 from resnet_dsl.catalogue import find_spec
-from resnet_dsl.commands.output import Outcome, shell_path, size
+from resnet_dsl.commands.output import Outcome, no_option, shell_path, size
+from resnet_dsl.commands.room import check_room
 from resnet_dsl.compiler import Compilation, Precision, compile_spec, torch_source
+from resnet_dsl.render import safe
 
 if TYPE_CHECKING:
     from resnet_dsl.backends.onnx.writer import OnnxReport
@@ -49,8 +53,8 @@ def build(spec: str, options: BuildOptions) -> Outcome:
         if "torch" in options.targets or "train" in options.targets:
             artifacts.text(f"{name}.py", torch_source(compilation))
         if "train" in options.targets:
-            _train(artifacts, compilation)
-        if options.write_weights or (options.weights is not None and options.targets == ("torch",)):
+            _train(artifacts, compilation, spec, options)
+        if options.write_weights or (options.weights is not None and "onnx" not in options.targets):
             _weights(artifacts, compilation, weights, options)
         if "onnx" in options.targets:
             report = write_onnx(artifacts, compilation, weights, options)
@@ -66,7 +70,7 @@ def build(spec: str, options: BuildOptions) -> Outcome:
             }
     outcome.written += artifacts.records
     outcome.data |= {"name": name, "spec_sha256": compilation.program.spec_hash}
-    outcome.next += _next(spec, name, folder, options)
+    outcome.next += _next(spec, folder, options)
     return outcome
 
 
@@ -86,7 +90,12 @@ def write_onnx(
     artifacts: Artifacts, compilation: Compilation, weights: Weights, options: BuildOptions
 ) -> OnnxReport:
     """Write `<name>.onnx`, and its data file where one is asked for or needed."""
-    from resnet_dsl.backends.onnx.options import OnnxOptions, needs_external_data
+    from resnet_dsl.backends.onnx.options import (
+        OnnxOptions,
+        byte_size,
+        constants_of,
+        needs_external_data,
+    )
     from resnet_dsl.backends.onnx.writer import write_model
 
     graph = compilation.inference_graph(
@@ -97,6 +106,8 @@ def write_onnx(
     )
     suffix = "" if options.precision == "fp32" else f".{options.precision}"
     model = f"{compilation.spec.name}{suffix}.onnx"
+    constants = constants_of(graph)
+    check_room(artifacts.folder, model, ((item.name, byte_size(item)) for item in constants))
     with ExitStack() as stack:
         stream = stack.enter_context(artifacts.binary(model))
         if not needs_external_data(graph, choices):
@@ -111,25 +122,41 @@ def _weights(
     from resnet_dsl.weights.save import save_safetensors
     from resnet_dsl.weights.state import entries
 
-    origin = f"seed {options.seed}" if options.weights is None else options.weights.name
+    origin = f"seed {options.seed}" if options.weights is None else safe(options.weights.name)
     metadata = {"format": "pt", "spec_sha256": compilation.program.spec_hash, "from": origin}
-    with artifacts.binary(f"{compilation.spec.name}.safetensors") as stream:
-        save_safetensors(stream, entries(compilation.graph, weights), metadata)
+    file, tensors = f"{compilation.spec.name}.safetensors", entries(compilation.graph, weights)
+    check_room(artifacts.folder, file, ((item.name, 4 * prod(item.shape)) for item in tensors))
+    with artifacts.binary(file) as stream:
+        save_safetensors(stream, tensors, metadata)
 
 
-def _train(artifacts: Artifacts, compilation: Compilation) -> None:
+def _train(
+    artifacts: Artifacts, compilation: Compilation, spec: str, options: BuildOptions
+) -> None:
     from resnet_dsl.backends.trainer.emit import emit
     from resnet_dsl.commands.training import settings_of
 
-    artifacts.text("train.py", emit(settings_of(compilation)))
+    artifacts.text("train.py", emit(settings_of(compilation, spec, options.overrides)))
 
 
-def _next(spec: str, name: str, folder: Path, options: BuildOptions) -> list[str]:
-    here = shell_path(folder)
+def _next(spec: str, folder: Path, options: BuildOptions) -> list[str]:
     if "train" in options.targets:
-        return [f"python {here}/train.py"]
+        return [shlex.join(["python", shell_path(folder / "train.py")])]
     if "onnx" in options.targets:
-        return [f"resnet-dsl compile {spec} --target tensorrt"]
-    if "torch" in options.targets:
-        return [f"resnet-dsl build {spec} --target onnx"]
-    return []
+        return [again("compile", spec, "tensorrt", options)]
+    return [again("build", spec, "onnx", options)]
+
+
+def again(command: str, spec: str, target: str, options: BuildOptions) -> str:
+    """The command that takes the same network, with the same numbers, to another target."""
+    words = ["resnet-dsl", command, no_option(spec)]
+    words += ["--target", target]
+    for override in options.overrides:
+        words += ["--set", override]
+    if options.weights is not None:
+        words += ["--weights", shell_path(options.weights)]
+    elif options.seed:
+        words += ["--seed", str(options.seed)]
+    if options.out is not None:
+        words += ["--out", shell_path(options.out)]
+    return shlex.join(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class EngineRequest:
 def batch_range(text: str) -> Range:
     """`1/8/64`, or one number for a batch that never changes. Raises CompileError RD625."""
     parts = text.split("/")
-    if len(parts) not in (1, 3) or not all(part.strip().isdecimal() for part in parts):
+    if len(parts) not in (1, 3) or not all(re.fullmatch("[0-9]{1,20}", part) for part in parts):
         raise CompileError(
             Diagnostic(
                 "RD625",

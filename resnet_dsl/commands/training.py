@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from signal import SIGINT, SIGTERM, Signals, signal
+from signal import SIGINT, SIGTERM
 from typing import Any
 
 from resnet_dsl import __version__
@@ -16,7 +17,8 @@ from resnet_dsl.artifacts import Artifacts, output_folder
 from resnet_dsl.backends.trainer.emit import emit
 from resnet_dsl.backends.trainer.settings import TrainSettings
 from resnet_dsl.catalogue import find_spec
-from resnet_dsl.commands.output import ChildExitError, Outcome, shell_path
+from resnet_dsl.commands.build import BuildOptions, again
+from resnet_dsl.commands.output import ChildExitError, Outcome, no_option
 from resnet_dsl.compiler import Compilation, compile_spec, torch_source
 from resnet_dsl.errors import CompileError
 from resnet_dsl.language.library import recipe
@@ -25,7 +27,9 @@ from resnet_dsl.verify import require
 DEFAULT_SPEC = "digits"
 
 
-def settings_of(compilation: Compilation, spec: str | None = None) -> TrainSettings:
+def settings_of(
+    compilation: Compilation, spec: str | None = None, overrides: Sequence[str] = ()
+) -> TrainSettings:
     """The training settings of a spec: its own values over its recipe's. Raises CompileError."""
     section = compilation.spec.train
     if section is None:
@@ -64,7 +68,8 @@ def settings_of(compilation: Compilation, spec: str | None = None) -> TrainSetti
         name=program.name,
         module=program.name,
         factory=program.name,
-        spec=spec or program.name,
+        spec=no_option(spec or program.name),
+        overrides=tuple(overrides),
         spec_hash=program.spec_hash,
         version=__version__,
         input=program.input,
@@ -89,15 +94,15 @@ def train(
     compilation = compile_spec(find_spec(spec), overrides)
     name = compilation.spec.name
     folder = output_folder(out, name)
-    settings = settings_of(compilation, spec)
+    settings = settings_of(compilation, spec, overrides)
+    require("torch", *(["sklearn"] if settings.data == "digits" else []))
     with Artifacts(folder) as artifacts:
         artifacts.text(f"{name}.py", torch_source(compilation))
         artifacts.text("train.py", emit(settings))
-    require("torch", *(["sklearn"] if settings.data == "digits" else []))
     run = folder / "run"
-    command = [sys.executable, str(folder / "train.py"), "--out", str(run)]
+    command = [sys.executable, no_option(folder / "train.py"), f"--out={no_option(run)}"]
     command += ["--resume"] if resume else []
-    command += ["--device", device] if device is not None else []
+    command += [f"--device={device}"] if device is not None else []
     status = _run(command, quiet=quiet)
     if status:
         raise ChildExitError(status)
@@ -105,7 +110,7 @@ def train(
     return Outcome(
         data={"name": name, "run": str(run), "checkpoint": str(last)},
         written=list(artifacts.records),
-        next=[f"resnet-dsl build {spec} --target onnx --weights {shell_path(last)}"],
+        next=[again("build", spec, "onnx", BuildOptions((), out, overrides, weights=last))],
     )
 
 
@@ -121,17 +126,19 @@ def _run(command: list[str], *, quiet: bool) -> int:
 
 @contextmanager
 def _handed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C reaches the child through the terminal already; SIGTERM is passed on."""
+    """Ctrl-C reaches the child through the terminal already; what else ends a process is passed on, as SIGTERM."""
 
     def ignore(_number: int, _frame: object) -> None:
         return
 
-    def terminate(number: int, _frame: object) -> None:
-        child.send_signal(Signals(number))
+    def terminate(_number: int, _frame: object) -> None:
+        child.send_signal(SIGTERM)
 
-    before = signal(SIGINT, ignore), signal(SIGTERM, terminate)
+    endings = [SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.signal(number, terminate) for number in endings}
+    before[SIGINT] = signal.signal(SIGINT, ignore)
     try:
         yield
     finally:
-        signal(SIGINT, before[0])
-        signal(SIGTERM, before[1])
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -268,7 +268,7 @@ def test_a_pickled_module_is_refused_with_a_command_that_converts_it(tmp_path, f
     text = refusal(file, "RD504")
     assert "`torchvision.models.resnet.ResNet`" in text
     assert "only if, you trust" in text
-    (command,) = re.findall(r'python -c ".*"', text)
+    (command,) = re.findall(r"python -c '.*'", text)
     program, *arguments = shlex.split(command)
     assert program == "python"
     subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True)
@@ -278,7 +278,7 @@ def test_a_pickled_module_is_refused_with_a_command_that_converts_it(tmp_path, f
 @pytest.mark.slow
 def test_the_converting_command_takes_wrapped_weights_out_too(tmp_path, file, state):
     torch.save({"state_dict": state, "best": np.float64(0.7)}, file)
-    (command,) = re.findall(r'python -c ".*"', refusal(file, "RD504"))
+    (command,) = re.findall(r"python -c '.*'", refusal(file, "RD504"))
     subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True)
     assert_equal(load(tmp_path / "weights.pth"), state)
 

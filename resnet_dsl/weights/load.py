@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.weights.sniff import Kind, sniff
+from resnet_dsl.weights.sniff import Kind, damaged, sniff, unreadable
 
 Array: TypeAlias = NDArray[Any]
 
 # Wrappers that put one prefix before every name: DataParallel and DistributedDataParallel, torch.compile, Lightning
 _PREFIXES = ("module.", "_orig_mod.", "model.")
+_LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def load(path: Path) -> Checkpoint:
     """
     path = Path(path)
     kind = sniff(path)
+    before = _stamp(path)
     if kind == "safetensors":
         from resnet_dsl.weights.safetensors_file import read_safetensors
 
@@ -58,6 +60,10 @@ def load(path: Path) -> Checkpoint:
         from resnet_dsl.weights.torch_file import read_torch
 
         arrays, notes = read_torch(path, mapped=kind == "torch zip")
+    if _stamp(path) != before:
+        raise damaged(path, "it was changed while it was read")
+    if (longest := max(map(len, arrays), default=0)) > _LONGEST_NAME:
+        raise damaged(path, f"a tensor has a name of {longest:,} letters")
     arrays = _without_prefixes(arrays, notes)
     if not arrays:
         raise CompileError(
@@ -69,6 +75,15 @@ def load(path: Path) -> Checkpoint:
             )
         )
     return Checkpoint(arrays, kind, kind != "safetensors", tuple(notes), path)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What is another once somebody has written to the file, or put another in its place."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _without_prefixes(arrays: dict[str, Array], notes: list[str]) -> dict[str, Array]:

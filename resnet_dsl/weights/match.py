@@ -22,6 +22,8 @@ from resnet_dsl.weights.rules import RULE_SETS, RuleSet
 
 __all__ = ["Expected", "Match", "MatchReport", "Matched", "match"]
 
+_MOST_AROUND = 10  # tensors around the network (a detector's) for each of its own; beyond, rules are not worth trying
+
 
 @dataclass(frozen=True, slots=True)
 class Matched:
@@ -75,7 +77,8 @@ def match(expected: Sequence[Expected], found: Mapping[str, NDArray[Any]]) -> Ma
     listing what is missing, extra and misshaped.
     """
     nearest: Pairing | None = None
-    for prefix, rules in _tries(found):
+    hopeless = len(found) > _MOST_AROUND * len(expected) + 1000
+    for prefix, rules in _tries(found, () if hopeless else RULE_SETS):
         pairing = pair(expected, found, prefix, rules)
         if pairing.fits:
             return _by_name(expected, found, pairing)
@@ -94,9 +97,11 @@ def match(expected: Sequence[Expected], found: Mapping[str, NDArray[Any]]) -> Ma
     raise mismatch(expected, found, nearest, refusal)
 
 
-def _tries(found: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, RuleSet | None]]:
+def _tries(
+    found: Mapping[str, NDArray[Any]], rule_sets: Sequence[RuleSet]
+) -> Iterator[tuple[str, RuleSet | None]]:
     """The names as they are, without a prefix that all have, and each by the rules of each project."""
-    for rules in (None, *RULE_SETS):
+    for rules in (None, *rule_sets):
         for prefix in _common_prefixes(list(found)):
             yield prefix, rules
 

@@ -57,12 +57,17 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
     converted: dict[str, int] = {}
     for name, entry in header.items():
         begin, end = (8 + length + offset for offset in entry["data_offsets"])
-        bits = np.asarray(content[begin:end]).view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        flat = np.asarray(content[begin:end]).view(_DTYPES[entry["dtype"]])
+        try:
+            bits = flat.reshape(entry["shape"])
+        except ValueError as error:  # more dimensions than NumPy has
+            raise damaged(path, f"a tensor has {len(entry['shape'])} dimensions") from error
         match entry["dtype"]:
             case "BF16":
                 array: NDArray[Any] = (bits.astype(np.uint32) << 16).view(np.float32)
             case "F16" | "F64":
-                array = bits.astype(np.float32)
+                with np.errstate(over="ignore"):
+                    array = bits.astype(np.float32)
             case _:
                 array = bits if bits.flags.aligned else bits.copy()
         if entry["dtype"] in ("BF16", "F16", "F64"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import stat
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,20 +67,24 @@ def sniff(path: Path) -> Kind:
 
     Raises CompileError: RD501 it cannot be read, RD502 it holds no weights (saying what it looks like), RD503 damaged.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         inside = sorted(item.name for item in path.iterdir() if item.suffix in _ENDINGS)
         raise CompileError(
             Diagnostic(
                 "RD501",
                 f"`{path}` is a folder",
                 why="--weights takes one file",
-                hint=f"--weights {path / inside[0]}" if inside else "name the file in it",
+                hint=f"--weights {shlex.quote(str(path / inside[0]))}"
+                if inside
+                else "name the file in it",
             )
         )
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _no_file(path)
         with path.open("rb") as file:
             head = file.read(_HEAD)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     if not head:
         raise _not_weights(
@@ -102,7 +110,7 @@ def _zip(path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error) as error:
         raise damaged(
             path, "its end, which lists what is in it, is missing or unreadable"
         ) from error
@@ -174,14 +182,25 @@ def _not_weights(path: Path, what: str, hint: str) -> CompileError:
     )
 
 
-def unreadable(path: Path, error: OSError) -> CompileError:
+def _no_file(path: Path) -> CompileError:
+    return CompileError(
+        Diagnostic(
+            "RD501",
+            f"`{path}` is a device or a pipe, not a file",
+            why="weights are read in the order that the network needs them in, not from front to back",
+            hint="save them to a file, and give that",
+        )
+    )
+
+
+def unreadable(path: Path, error: OSError | ValueError) -> CompileError:
     """RD501, for a file that the system does not open or read."""
-    reason = (error.strerror or str(error)).lower()
+    reason = (getattr(error, "strerror", None) or str(error)).lower()
     return CompileError(
         Diagnostic(
             "RD501",
             f"`{path}` cannot be read: {reason}",
-            why=None if path.exists() else f"looked in {path.absolute().parent}",
+            why=None if os.path.exists(path) else f"looked in {path.absolute().parent}",
             hint="check the path after --weights",
         )
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import Graph, Shape, Stored
 from resnet_dsl.ir.ops import BatchNorm, Init
 from resnet_dsl.weights.save import TensorEntry
@@ -61,6 +62,30 @@ def entries(graph: Graph, weights: Weights) -> list[TensorEntry]:
     ]
 
 
+def check_numbers(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raise CompileError for tensors that no network can compute with: RD513 where one holds infinity or what is not
+    a number, RD512 where a variance is negative."""
+    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    negative = [
+        name
+        for name, array in arrays.items()
+        if name.endswith("running_var") and name not in broken and (array < 0).any()
+    ]
+    hint = "the checkpoint is damaged, or its training diverged: take an earlier one"
+    found = [
+        Diagnostic(
+            code, f"{len(names)} of {len(arrays)} tensors {what}, as `{names[0]}` does", hint=hint
+        )
+        for code, names, what in (
+            ("RD513", broken, "hold infinity, or what is not a number"),
+            ("RD512", negative, "hold a negative variance"),
+        )
+        if names
+    ]
+    if found:
+        raise CompileError(found)
+
+
 def from_file(path: Path, graph: Graph) -> tuple[LoadedWeights, list[str]]:
     """The weights of a file under the graph's names, and what to tell about how they fit.
 
@@ -74,6 +99,7 @@ def from_file(path: Path, graph: Graph) -> tuple[LoadedWeights, list[str]]:
         Expected(tensor.key, tensor.shape, required=not tensor.counter) for tensor in state(graph)
     ]
     found = match(expected, checkpoint)
+    check_numbers(found.arrays)
     arrays: Mapping[str, NDArray[Any]] = found.arrays
     notes = [*checkpoint.notes, found.report.summary(), *found.report.notes]
     return LoadedWeights(arrays), notes

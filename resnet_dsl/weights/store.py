@@ -114,17 +114,33 @@ def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
             tensor = weights.get(weight.key, shape, weight.fill)
             if constant.dtype == "float32":
                 out = tensor if tensor.flags.writeable else np.empty(shape, np.float32)
-                return np.multiply(tensor, scale.astype(np.float32), out=out)
-            return _rounded(tensor * scale, constant)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    np.multiply(tensor, scale.astype(np.float32), out=out)
+                return _finite(out, constant)
+            return _finite(_rounded(tensor * scale, constant), constant)
         case FoldedBias(bias, norm):
             size = constant.shape
             centred = -_read(norm.mean, size, weights)
             if bias is not None:
                 centred += _read(bias, size, weights)
             shift = centred * _scale(norm, size, weights) + _read(norm.beta, size, weights)
-            return _rounded(shift, constant)
+            return _finite(_rounded(shift, constant), constant)
         case _:
             assert_never(source)
+
+
+def _finite(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
+    """What folding has made, refused where it has left the range of float32."""
+    if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+        raise CompileError(
+            Diagnostic(
+                "RD511",
+                f"`{constant.name}` is beyond {constant.dtype} once its batch normalisation is folded in",
+                why="folding multiplies a weight by gamma / sqrt(variance + eps), and one of these is extreme",
+                hint="the training diverged: take an earlier checkpoint; or keep the normalisation, with --no-fold",
+            )
+        )
+    return tensor
 
 
 def _scale(norm: Norm, size: Shape, weights: Weights) -> NDArray[np.float64]:
@@ -150,9 +166,11 @@ def _rounded(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
     dtype: DType = constant.dtype
     match dtype:
         case "float32":
-            return tensor.astype(np.float32, copy=False)
+            with np.errstate(over="ignore"):
+                return tensor.astype(np.float32, copy=False)
         case "bfloat16":
-            return bfloat16_bits(tensor.astype(np.float32, copy=False))
+            with np.errstate(over="ignore"):
+                return bfloat16_bits(tensor.astype(np.float32, copy=False))
         case "float16":
             with np.errstate(over="ignore"):
                 half = tensor.astype(np.float16)

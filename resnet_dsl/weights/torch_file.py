@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import shlex
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +36,8 @@ _WRAPPERS = (
     "ema",
     "params_ema",
 )
+# A tensor may repeat what the file holds once (strides of 0); honest files do so a few times, in small tensors.
+_SPREAD, _SLACK = 16, 1 << 26
 _DEPTH = 3  # {"model": {"state_dict": {"module": {…}}}} is as deep as checkpoints were seen to go
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)|class ([\w.]+)|'([\w.]+)'")
 
@@ -84,13 +88,13 @@ def _unsafe(path: Path, message: str) -> CompileError:
     found = _GLOBAL.search(detail)
     name = next((group for group in found.groups() if group), None) if found else None
     what = f"`{name}`" if name else "an object that is no tensor"
-    convert = (
-        'python -c "import torch; c = torch.load('
-        f"{str(path)!r}, map_location='cpu', weights_only=False); "
-        "c = c.get('state_dict', c) if isinstance(c, dict) else c; "
+    code = (
+        f'import torch; c = torch.load({json.dumps(str(path))}, map_location="cpu", weights_only=False); '
+        'c = c.get("state_dict", c) if isinstance(c, dict) else c; '
         "c = c if isinstance(c, dict) else c.state_dict(); "
-        "torch.save({k: v for k, v in c.items() if torch.is_tensor(v)}, 'weights.pth')\""
+        'torch.save({k: v for k, v in c.items() if torch.is_tensor(v)}, "weights.pth")'
     )
+    convert = f"python -c {shlex.quote(code)}"
     return CompileError(
         Diagnostic(
             "RD504",
@@ -164,10 +168,14 @@ def _arrays(path: Path, state: Mapping[str, Any], notes: list[str]) -> dict[str,
     arrays: dict[str, NDArray[Any]] = {}
     converted: dict[str, int] = {}
     ignored: list[str] = []
+    claimed, most = 0, _SPREAD * path.stat().st_size + _SLACK
     for name, value in state.items():
         if not isinstance(value, torch.Tensor):
             ignored.append(str(name))
             continue
+        claimed += 4 * value.numel()
+        if claimed > most:
+            raise damaged(path, "its tensors are said to be many times larger than the file")
         arrays[name] = _array(path, name, value)
         if value.is_floating_point() and value.dtype != torch.float32:
             kind = str(value.dtype).removeprefix("torch.")
@@ -188,7 +196,7 @@ def _array(path: Path, name: str, value: torch.Tensor) -> NDArray[Any]:
         raise CompileError(
             Diagnostic(
                 "RD508",
-                f"`{path}`: the tensor `{name}` is of type {kind}, {str(value.layout).removeprefix('torch.')}",
+                f"`{path}`: the tensor `{name[:200]}` is of type {kind}, {str(value.layout).removeprefix('torch.')}",
                 why="weights are read as dense float32",
                 hint="give the weights from before they were quantised or made sparse",
             )
@@ -211,5 +219,5 @@ def _none_found(path: Path, why: str) -> CompileError:
 
 
 def _listed(names: list[str], most: int = 6) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:most])
+    shown = ", ".join(f"`{name[:200]}`" for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")

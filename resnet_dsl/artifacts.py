@@ -122,10 +122,12 @@ class Artifacts:
     def _staging(self, target: Path) -> Iterator[BinaryIO]:
         with _reported(target):
             self._make_folder()
-            _sweep(target)
-            temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-            file = open(temporary, "x+b")  # noqa: SIM115 - closed below, before it is moved
+            sweep(target)
+        temporary = part_of(target)
+        file: BinaryIO | None = None
         try:
+            with _reported(target):
+                file = open(temporary, "x+b")  # noqa: SIM115 - closed below, before it is moved
             with _full_disk_reported(target):
                 yield file
                 file.flush()
@@ -134,11 +136,11 @@ class Artifacts:
                 size = os.fstat(file.fileno()).st_size
                 file.close()
         except BaseException:
-            with suppress(
-                OSError
-            ):  # a buffer that does not fit on the disk cannot be flushed either
-                file.close()
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what does not fit on the disk cannot be flushed either
+                if file is not None:
+                    file.close()
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             if not self._grouped:
                 self._discard()
             raise
@@ -213,7 +215,7 @@ def _holds(target: Path, data: bytes) -> bool:
 
 def _second_name(target: Path) -> Path | None:
     """A second name for the file that is about to be replaced, so that it can be put back; None where there is none."""
-    second = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    second = part_of(target)
     if not os.path.lexists(target):
         return None
     try:
@@ -223,7 +225,12 @@ def _second_name(target: Path) -> Path | None:
     return second
 
 
-def _sweep(target: Path) -> None:
+def part_of(target: Path) -> Path:
+    """A new name beside `target` for what is to become it; `sweep` knows such names."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+
+
+def sweep(target: Path) -> None:
     """Remove what a killed run left: files of our temporary names that nobody has written to for an hour."""
     horizon = time.time() - _STALE_SECONDS
     for left in target.parent.glob(f".{target.name}.{'[0-9a-f]' * 8}.part"):

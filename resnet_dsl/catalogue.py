@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def find_spec(text: str) -> Path:
     Raises CompileError RD206 where it is neither.
     """
     path = Path(text)
-    if path.is_file():
+    if os.path.isfile(path):  # False, and no error, for a name that no system can have
         return path
     known = bundled()
     for name, file in known.items():

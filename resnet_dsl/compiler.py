@@ -76,7 +76,7 @@ def stop_after(stop: Stop, path: Path, overrides: Sequence[str] = ()) -> str:
         case "spec":
             source = load(path, overrides, resolve=_bundled)
             read_spec(source)
-            return json.dumps(source.data, indent=2, ensure_ascii=False) + "\n"
+            return _visible(json.dumps(source.data, indent=2, ensure_ascii=False)) + "\n"
         case "program":
             return program_text(compile_spec(path, overrides).program)
         case "graph":
@@ -107,6 +107,13 @@ def spec_hash(source: Source) -> str:
     """SHA-256 of what a spec says, whatever its layout: extends, includes and overrides resolved."""
     text = json.dumps(source.data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _visible(text: str) -> str:
+    """JSON in which what would steer a terminal is an escape; letters of any language stay as they are."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c).strip('"') for c in text)
 
 
 def _passes(*, fold: bool, number: Precision, fixed_size: bool) -> list[Pass]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import shlex
 from pathlib import Path
 
 from resnet_dsl.errors import CompileError, Diagnostic, Position, closest
@@ -30,7 +31,7 @@ def read_text(path: Path) -> str:
             "RD001", f"there is no file `{path}`", why="part of its path is a file"
         ) from None
     except PermissionError:
-        hint = f"allow it with `chmod u+r {path}`"
+        hint = f"allow it with `chmod u+r {shlex.quote(str(path))}`"
         raise _refusal("RD001", f"`{path}` may not be read", hint=hint) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)

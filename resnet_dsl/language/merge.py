@@ -154,6 +154,11 @@ class Loader:
                 path = beside
         if not os.path.exists(path):
             raise self.placed(missing(_tidy(path), "RD021", name), position)
+        if not os.path.isfile(path) and not os.path.isdir(path):
+            raise self.refusal(
+                "RD001", f"`{name}` is a device or a pipe, not a file", position,
+                why="what it holds could change from one reading to the next, or never come",
+            )  # fmt: skip
         return _Reference(name, position, verb, _tidy(path))
 
     def only_definitions(self, root: MapNode) -> None:

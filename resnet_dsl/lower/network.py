@@ -201,7 +201,9 @@ class _NetworkLowering:
                 hint="flatten in the head",
             )
         channels, height, width = known.shape
-        assert isinstance(known.reduction, Literal)
+        if not isinstance(known.reduction, Literal):  # a product that is too large to be worked out
+            place = self.root.at("stages", index, "stride")
+            raise place.error("RD406", "strides that multiply to more than 2 to the 62nd")
         stride = int(known.reduction.value)
         return Feature(frame.group, frame.last, channels, stride, height, width)
 

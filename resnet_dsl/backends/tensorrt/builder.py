@@ -6,12 +6,11 @@ nobody reads; the parent checks what is there and renames it.
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from resnet_dsl.artifacts import part_of, sweep
 from resnet_dsl.backends.tensorrt.child import WORKER, Answer, Progress, run_worker
 from resnet_dsl.backends.tensorrt.header import read_header
 from resnet_dsl.backends.tensorrt.kernels import read_bytes, read_kernels
@@ -44,11 +43,15 @@ def build_engine(
         engine_path.parent.mkdir(parents=True, exist_ok=True)
         if engine_path.is_dir():
             raise IsADirectoryError(21, "it is a folder")
-        output = engine_path.parent / f".{engine_path.name}.{os.getpid()}.{secrets.token_hex(4)}"
-        output.touch()
+        sweep(engine_path)
     except OSError as error:
         raise _unwritable(engine_path, error) from error
+    output = part_of(engine_path)
     try:
+        try:
+            output.touch()
+        except OSError as error:
+            raise _unwritable(engine_path, error) from error
         start = time.perf_counter()
         answer = run_worker(
             _request(onnx_path, output, resolved),

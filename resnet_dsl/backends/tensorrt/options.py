@@ -8,6 +8,9 @@ from resnet_dsl.backends.tensorrt import gpus, products
 from resnet_dsl.backends.tensorrt.products import Product
 from resnet_dsl.errors import CompileError, Diagnostic
 
+LARGEST = 2**31 - 1
+"""The greatest extent of a dimension."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -128,18 +131,23 @@ def not_installed(product: Product, why: str | None = None) -> Diagnostic:
     )
 
 
+def _nearest(size: Range) -> Range:
+    return Range(*sorted(min(max(1, item), LARGEST) for item in (size.min, size.opt, size.max)))
+
+
 def _profile_findings(profile: Profile) -> list[Diagnostic]:
     findings = []
     for name in ("batch", "height", "width"):
         size: Range | None = getattr(profile, name)
-        if size is None or 1 <= size.min <= size.opt <= size.max:
+        if size is None or 1 <= size.min <= size.opt <= size.max <= LARGEST:
             continue
         findings.append(
             Diagnostic(
                 "RD625",
                 f"the {name} of a profile is {size}",
-                why="a profile is min/opt/max, with 1 ≤ min ≤ opt ≤ max",
-                hint=f"write `{Range(*sorted(max(1, item) for item in (size.min, size.opt, size.max)))}`",
+                why="a profile is min/opt/max, with 1 ≤ min ≤ opt ≤ max"
+                + (f" ≤ {LARGEST:,}" if size.max > LARGEST else ""),
+                hint=f"write `{_nearest(size)}`",
             )
         )
     return findings

@@ -1,4 +1,4 @@
-"""Train digits on scikit-learn's digits: 1×8×8, 10 classes.
+"""Train digits on scikit-learn's digits: 1x8x8, 10 classes.
 60 epochs of SGD with Nesterov's momentum, a cosine after a warm-up.
 
     python train.py                     # trains, and writes to runs/digits
@@ -147,14 +147,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help=f"of the weights and the order [{SEED}]")
     parser.add_argument("--out", type=Path, default=Path(OUT), help=f"folder to write to [{OUT}]")
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, … [cuda where there is one]")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 [cuda where there is one]")
     options = parser.parse_args()
     out: Path = options.out
     last, state_file, metrics = out / "last.safetensors", out / "state.pt", out / "metrics.jsonl"
 
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: torch sees no GPU here")
+    try:
+        device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError:
+        parser.error(f"--device {options.device}: torch knows no such device")
+    if device.type not in ("cpu", "cuda"):
+        parser.error(f"--device {options.device}: this script runs on cpu and cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        parser.error(f"--device {options.device}: torch sees no such GPU here")
     state: dict[str, Any] = {}
     if options.resume:
         if not state_file.exists():
@@ -180,13 +185,19 @@ def main() -> int:
     history: list[dict[str, Any]] = state.get("history", [])
     write(metrics, "".join(json.dumps(epoch) + "\n" for epoch in history).encode())
 
-    # Ctrl-C and SIGTERM stop the run after the current step; the second one stops it at once.
+    # Ctrl-C and SIGTERM stop the run after the current step. What follows within a second is the
+    # same request (`timeout` sends two signals); a later one stops it at once.
     interrupts: list[int] = []
+    asked = math.inf
     below = "\n" if sys.stdout.isatty() else ""  # out of the line that is written over
 
     def interrupt(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if time.monotonic() > asked + 1:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         interrupts.append(number)
-        signal.signal(number, signal.SIG_DFL)
+        asked = min(asked, time.monotonic())
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
@@ -254,7 +265,7 @@ def main() -> int:
         done = epoch * steps + step
         pace = (time.perf_counter() - begun) / max(done - first_epoch * steps - first_step, 1)
         eta = timedelta(seconds=round(pace * (epochs * steps - done)))
-        test = f"{history[-1]['test_accuracy']:.2f} %" if history else "–"
+        test = f"{history[-1]['test_accuracy']:.2f} %" if history else "-"
         place = f"epoch {epoch + 1:{len(str(epochs))}}/{epochs}"
         return f"{place}  {speed:,.0f} images/s  loss {loss:.4f}  test {test}  eta {eta}"
 

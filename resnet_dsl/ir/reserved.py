@@ -1,4 +1,4 @@
-"""Names that a module of a network cannot have, because torch's modules or the emitted ones do."""
+"""Names that a network or a module of it cannot have, because torch's modules or the emitted ones do."""
 
 from __future__ import annotations
 
@@ -61,3 +61,9 @@ MODULE_ATTRIBUTES: frozenset[str] = frozenset(
     ]
 ) | {"initialise", "stages", "channels", "strides", "forward_features", "STAGES"}
 """The attributes of torch.nn.Module (2.12), then those of an emitted network."""
+
+EMITTED_NAMES: frozenset[str] = frozenset(
+    {"self", "torch", "nn", "Tensor", "math", "Sequence", "ClassVar", "make_divisible"}
+    | {"Subsample", "PadChannels", "AppendChannels", "DropPath", "FrozenBatchNorm2d"}
+)
+"""What an emitted module imports and the helpers that it may hold."""

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from resnet_dsl.ir.expr import EXPR_TYPES, FUNCTIONS, ExprError, literal
 from resnet_dsl.ir.expr import Expr as Tree
-from resnet_dsl.ir.reserved import MODULE_ATTRIBUTES
+from resnet_dsl.ir.reserved import EMITTED_NAMES, MODULE_ATTRIBUTES
 from resnet_dsl.language.expression import parse
 from resnet_dsl.language.tokens import ExpressionSyntaxError
 
@@ -24,7 +24,15 @@ RECIPE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # Modules that emitted code, or what it imports, imports: a file of one of these names would stand in its place.
 _IMPORTED = (sys.stdlib_module_names - {"test", "this", "turtledemo"}) | {
     "numpy", "onnx", "onnxruntime", "safetensors", "sklearn", "scipy", "tensorrt", "tensorrt_rtx",
-    "tensorboard", "torch", "torchvision", "PIL", "nn", "self",
+    "tensorboard", "torch", "torchvision", "PIL",
+    # What these import in their turn, or try to.
+    "charset_normalizer", "cloudpickle", "colorama", "cuda", "cython", "dill", "filelock", "flint", "fsspec",
+    "functorch", "fx2trt_oss", "gmpy", "gmpy2", "google", "hypothesis", "jinja2", "joblib", "lz4", "markupsafe",
+    "ml_dtypes", "monkeytype", "mpmath", "narwhals", "networkx", "nvidia", "onnx_tf", "opt_einsum", "optree",
+    "packaging", "pandas", "pkg_resources", "psutil", "pyarrow", "pydot", "pynvml", "rich", "scikits", "setuptools",
+    "sitecustomize", "sksparse", "sympy", "tabulate", "tensorflow", "threadpoolctl", "torch2trt", "torchcomms",
+    "torchdistx", "torchgen", "tqdm", "tree", "triton", "tvm", "typing_extensions", "uarray", "usercustomize",
+    "xarray", "yaml",
 }  # fmt: skip
 _EXPRESSION_WORDS = frozenset({"and", "or", "not", "if", "else", "true", "false", "True", "False"})
 
@@ -103,6 +111,10 @@ def _network(name: str) -> str | None:
         return f"the emitted file would stand in the place of the module `{name}`"
     if name in dir(builtins):
         return f"the emitted function would stand in the place of Python's `{name}`"
+    if name in EMITTED_NAMES:
+        return f"the emitted file uses a `{name}` of its own"
+    if name.casefold() == "train":
+        return "`train.py` is the training script"
     return _word(name)
 
 

@@ -15,7 +15,7 @@ from itertools import chain, count
 
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.program import Function
-from resnet_dsl.ir.reserved import MODULE_ATTRIBUTES
+from resnet_dsl.ir.reserved import EMITTED_NAMES, MODULE_ATTRIBUTES
 
 SPELLINGS: Mapping[str, str] = {
     "in": "in_channels",
@@ -24,11 +24,7 @@ SPELLINGS: Mapping[str, str] = {
 }
 """What the language calls it, and what torch does."""
 
-RESERVED: frozenset[str] = frozenset(
-    {*keyword.kwlist, *dir(builtins), "self", "torch", "nn", "Tensor", "math"}
-    | {"Sequence", "ClassVar", "make_divisible"}
-    | {"Subsample", "PadChannels", "AppendChannels", "DropPath", "FrozenBatchNorm2d"}
-)
+RESERVED: frozenset[str] = frozenset({*keyword.kwlist, *dir(builtins)}) | EMITTED_NAMES
 
 
 def identifier(text: str) -> str:

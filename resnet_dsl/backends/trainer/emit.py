@@ -5,6 +5,7 @@ The template gets finished lines; what is decided by a setting is decided here.
 
 from __future__ import annotations
 
+import ast
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -32,14 +33,23 @@ def emit(settings: TrainSettings) -> str:
     for name in (settings.name, settings.module, settings.factory):
         if not name.isidentifier():
             raise ValueError(f"not an identifier: {name!r}")
-    size = "×".join(map(str, settings.input))
+    factory = settings.factory
+    text = _render(settings, factory, factory)
+    if factory in _taken(text, besides=settings.module):
+        text = _render(settings, f"{factory} as make_{factory}", f"make_{factory}")
+    return text
+
+
+def _render(settings: TrainSettings, imported: str, called: str) -> str:
+    size = "x".join(map(str, settings.input))  # ASCII, since `--help` prints it on any terminal
     return (
         _environment()
         .get_template("train.py.j2")
         .render(
             name=settings.name,
             module=settings.module,
-            factory=settings.factory,
+            imported=imported,
+            called=called,
             version=settings.version,
             origin=f" from a spec with SHA-256\n{settings.spec_hash}" if settings.spec_hash else "",
             out=lines.out_folder(settings),
@@ -57,8 +67,32 @@ def emit(settings: TrainSettings) -> str:
             standardise=lines.standardise(settings),
             draws=lines.draws(settings),
             forward=lines.forward(settings),
+            overridden=lines.overridden(settings),
         )
     )
+
+
+def _taken(text: str, besides: str) -> set[str]:
+    """The names that the script binds where it calls the network: at its top, and in `main`. What it imports from the
+    module `besides` does not count."""
+    tree = ast.parse(text)
+    main = next(
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"
+    )
+    found: set[str] = set()
+    for node in (*tree.body, *ast.walk(main)):
+        match node:
+            case ast.ImportFrom(module=module, names=names) if module != besides:
+                found |= {each.asname or each.name for each in names}
+            case ast.Import(names=names):
+                found |= {each.asname or each.name for each in names}
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.FunctionDef(name=name) | ast.arg(arg=name):
+                found.add(name)
+            case _:
+                pass
+    return found
 
 
 @cache

@@ -195,6 +195,12 @@ def autocast(device: str) -> str:
     return f"torch.autocast({device}, torch.bfloat16)"
 
 
+def overridden(settings: TrainSettings) -> list[str]:
+    """What the command for the next step has besides, where the spec was overridden."""
+    found = [f'command += ["--set", {_text(override)}]' for override in settings.overrides]
+    return [line if len(line) <= WIDTH - 4 else f"{line}  # noqa: E501" for line in found]
+
+
 def _call(function: str, arguments: list[str]) -> list[str]:
     """A call inside of main, on one line where it fits there."""
     one = f"{function}({', '.join(arguments)})"

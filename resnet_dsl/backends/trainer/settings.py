@@ -16,7 +16,8 @@ class TrainSettings:
     """`from {module} import {factory}` in the script is the network, called as `{factory}(num_classes={classes})`.
 
     `name` is the network's and `spec` what the user calls it by (a name or a path), for the command that the script
-    prints at its end. `input` is (C, H, W). `epochs`, `milestones` and `warmup_epochs` count epochs, `shift` pixels.
+    prints at its end, with the `overrides` that it was given. `input` is (C, H, W).
+    `epochs`, `milestones` and `warmup_epochs` count epochs, `shift` pixels.
     `momentum` is AdamW's first beta too. `normalisation` is a mean and a deviation for each channel; without it they
     are measured on the training images. `threads` are torch's on a CPU; without it torch chooses.
     """
@@ -46,6 +47,7 @@ class TrainSettings:
     label_smoothing: float
     shift: int
     seed: int
+    overrides: tuple[str, ...] = ()
     normalisation: Statistics | None = None
     threads: int | None = None
     bf16: bool = False

@@ -78,7 +78,7 @@ def test_the_json_form_names_units_and_conventions(net):
     assert explained <= set(data["total"])
 
 
-def test_innermost_blocks_are_counted_where_residuals_nest(net):
+def test_blocks_inside_of_a_block_are_not_counted_apart(net):
     n = net(8, 8, 8)
     n.group = "layer1"
     inner = 0
@@ -87,7 +87,7 @@ def test_innermost_blocks_are_counted_where_residuals_nest(net):
         inner = n.basic(inner, 8)
     n.block = "layer1.0"
     n.plus(inner, 0)
-    assert describe(n.graph()).rows[0].blocks == 2
+    assert describe(n.graph()).rows[0].blocks == 1
 
 
 def test_ten_thousand_layers_take_linear_time(net):

@@ -221,3 +221,40 @@ def test_list_names_specs_and_library() -> None:
     text = run("list").stdout
     for name in ("resnet152", "bottleneck", "imagenet", "classifier", "digits"):
         assert name in text
+
+
+def test_seeded_weights_are_said_to_be_untrained(tmp_path: Path) -> None:
+    result = run("build", "resnet20", "-t", "onnx", "--seed", "4", "--out", tmp_path)
+    assert "drawn from seed 4: the network is untrained" in result.stdout
+
+
+def test_weights_of_an_unknown_resnet50_are_asked_about_where_names_cannot_tell(
+    tmp_path: Path,
+) -> None:
+    run("build", "resnet50_v1_5", "--write-weights", "--out", tmp_path)
+    state = load_file(tmp_path / "resnet50_v1_5.safetensors")
+    save_file(state, tmp_path / "plain.safetensors")
+    weights = ("--weights", tmp_path / "plain.safetensors", "--out", tmp_path / "out")
+    paper = run("build", "resnet50", "-t", "onnx", *weights)
+    assert paper.exit_code == 0
+    assert "v1.5" in paper.stdout
+    assert (
+        "v1.5"
+        not in run("build", "resnet50_v1_5", "-t", "torch", *weights).stdout.split("wrote")[0]
+    )
+
+
+def test_weights_that_were_saved_with_another_spec_are_noted(tmp_path: Path) -> None:
+    run("build", "resnet20", "--write-weights", "--out", tmp_path)
+    weights = ("--weights", tmp_path / "resnet20.safetensors", "--out", tmp_path / "out")
+    assert "another spec" not in run("build", "resnet20", *weights).stdout
+    other = run("build", "resnet20", *weights, "--set", "activation=silu")
+    assert other.exit_code == 0
+    assert "saved with another spec" in other.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"), [("ror3_110", 54), ("vgg16", 13), ("se_resnet50", 16), ("resnet152", 50)]
+)
+def test_describe_counts_the_blocks_of_the_stages(name: str, blocks: int) -> None:
+    assert json.loads(run("describe", name, "--json").stdout)["total"]["blocks"] == blocks

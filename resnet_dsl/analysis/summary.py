@@ -97,7 +97,7 @@ class Summary:
         return {
             "name": self.name,
             "doc": self.doc,
-            "spec_hash": self.spec_hash,
+            "spec_sha256": self.spec_hash,
             "input_shape": list(self.input),
             "stages": [row.as_dict() for row in self.rows],
             "total": self.total.as_dict(),
@@ -146,12 +146,15 @@ def describe(graph: Graph) -> Summary:
 
 
 def _count_blocks(nodes: Iterable[Node]) -> int:
-    """Blocks that hold no other block: a stage of nested residuals counts its innermost ones."""
+    """Blocks that stand in no other block: those that a stage's depth counts."""
     paths = {node.block for node in nodes if node.block}
-    holders: set[str] = set()
-    for path in paths:
-        holder = path.rpartition(".")[0]
-        while holder and holder not in holders:
-            holders.add(holder)
-            holder = holder.rpartition(".")[0]
-    return len(paths - holders)
+    return sum(not _stands_in_another(path, paths) for path in paths)
+
+
+def _stands_in_another(path: str, paths: set[str]) -> bool:
+    holder = path.rpartition(".")[0]
+    while holder:
+        if holder in paths:
+            return True
+        holder = holder.rpartition(".")[0]
+    return False

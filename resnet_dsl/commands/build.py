@@ -15,10 +15,12 @@ from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.output import Outcome, no_option, shell_path, size
 from resnet_dsl.commands.room import check_room
 from resnet_dsl.compiler import Compilation, Precision, compile_spec, torch_source
+from resnet_dsl.ir.ops import Activation, BatchNorm, Conv, FrozenBatchNorm, GroupNorm
 from resnet_dsl.render import safe
 
 if TYPE_CHECKING:
     from resnet_dsl.backends.onnx.writer import OnnxReport
+    from resnet_dsl.ir.graph import Graph
     from resnet_dsl.weights.store import Weights
 
 
@@ -82,8 +84,38 @@ def weights_of(
     from resnet_dsl.weights.store import SeededWeights
 
     if path is None:
-        return SeededWeights(seed), []
-    return from_file(path, compilation.graph)
+        return SeededWeights(seed), [f"drawn from seed {seed}: the network is untrained"]
+    weights, saved_with, notes = from_file(path, compilation.graph)
+    if saved_with is None and strides_in_pointwise(compilation.graph):
+        notes.append(
+            "this network has strides in 1×1 convolutions (the paper's v1), and those of torchvision "
+            'and timm have them in 3×3 ones ("v1.5"), under the same names and shapes: '
+            "make sure that the file is of the former"
+        )
+    if saved_with not in (None, compilation.program.spec_hash):
+        notes.append(
+            "the file was saved with another spec: names and shapes fit, but nothing tells whether "
+            "both compute the same"
+        )
+    return weights, notes
+
+
+def strides_in_pointwise(graph: Graph) -> bool:
+    """Whether a strided 1×1 convolution leads, by way of norms and activations, into a larger one:
+    what "v1" means."""
+    strided: set[int] = set()
+    for value, node in enumerate(graph.nodes, 1):
+        reads = any(operand in strided for operand in node.inputs)
+        match node.op:
+            case Conv(kernel=(1, 1), stride=stride) if stride != (1, 1):
+                strided.add(value)
+            case Conv(kernel=kernel) if kernel != (1, 1) and reads:
+                return True
+            case BatchNorm() | FrozenBatchNorm() | GroupNorm() | Activation() if reads:
+                strided.add(value)
+            case _:
+                pass
+    return False
 
 
 def write_onnx(

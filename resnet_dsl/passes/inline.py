@@ -115,7 +115,7 @@ class _Inliner:
                 case Call():
                     value = values[statement.operand]
                     values.append(
-                        self._call(statement, value, prefix + statement.name, env, group, 0)
+                        self._call(statement, value, prefix + statement.name, env, group, block, 0)
                     )
                 case UseSlot():
                     filled = slots[statement.name]
@@ -149,21 +149,29 @@ class _Inliner:
                 value = self._apply(member, (value,), path, env, key, label, block)
                 count += 1
             elif member.splice:
-                value = self._call(member, value, path.rstrip("."), env, label, int(member.name))
+                value = self._call(
+                    member, value, path.rstrip("."), env, label, block, int(member.name)
+                )
                 count += len(self.program.functions[member.function].body)
             else:
-                value = self._call(member, value, path + member.name, env, label, 0)
+                value = self._call(member, value, path + member.name, env, label, block, 0)
                 count += 1
             ends[count] = value
         if any(isinstance(member, Call) and member.splice for member in chain.members):
             self._trunk_ends = ends
         return value
 
-    def _call(self, call: Call, value: int, path: str, env: Env, group: str, first: int) -> int:
+    def _call(
+        self, call: Call, value: int, path: str, env: Env, group: str, block: str, first: int
+    ) -> int:
         function = self.program.functions[call.function]
+        if function.kind == "block":
+            block = path
+        elif call.splice:
+            block = f"{path}.{call.name}"
         slots = {name: self._fill(filled, env) for name, filled in call.slots}
         inner = _evaluated(call.arguments, env)
-        return self._body(function, value, path, inner, slots, call.group or group, path, first)
+        return self._body(function, value, path, inner, slots, call.group or group, block, first)
 
     def _fill(self, reference: Reference | None, env: Env) -> _Filled | None:
         if reference is None:
@@ -190,7 +198,7 @@ class _Inliner:
             for offset, statement in enumerate(body):
                 name = f"{path}.{first + offset}"
                 if isinstance(statement, Call):
-                    value = self._call(statement, value, name, env, group, 0)
+                    value = self._call(statement, value, name, env, group, block, 0)
                 else:
                     assert isinstance(statement, Apply)
                     value = self._node(statement, name, (value,), env, key, group, block)

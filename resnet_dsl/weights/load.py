@@ -25,6 +25,7 @@ class Checkpoint(Mapping[str, Array]):
 
     `ordered` says whether the file kept the order in which the network's modules were made: torch's do, safetensors
     are sorted by type and name. `notes` say, for people, what was unwrapped, stripped, converted and left out.
+    `spec_hash` is that of the spec that the weights were saved with, where the file says it, as our own files do.
     """
 
     arrays: dict[str, Array]
@@ -32,6 +33,7 @@ class Checkpoint(Mapping[str, Array]):
     ordered: bool
     notes: tuple[str, ...] = ()
     path: Path = field(default=Path())
+    spec_hash: str | None = None
 
     def __getitem__(self, name: str) -> Array:
         return self.arrays[name]
@@ -51,11 +53,12 @@ def load(path: Path) -> Checkpoint:
     """
     path = Path(path)
     kind = sniff(path)
+    metadata: dict[str, str] = {}
     before = _stamp(path)
     if kind == "safetensors":
         from resnet_dsl.weights.safetensors_file import read_safetensors
 
-        arrays, notes = read_safetensors(path)
+        arrays, metadata, notes = read_safetensors(path)
     else:
         from resnet_dsl.weights.torch_file import read_torch
 
@@ -74,7 +77,8 @@ def load(path: Path) -> Checkpoint:
                 hint="save the weights with model.state_dict()",
             )
         )
-    return Checkpoint(arrays, kind, kind != "safetensors", tuple(notes), path)
+    spec_hash = metadata.get("spec_sha256") or metadata.get("spec")
+    return Checkpoint(arrays, kind, kind != "safetensors", tuple(notes), path, spec_hash)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

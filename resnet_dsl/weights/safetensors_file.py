@@ -33,9 +33,12 @@ _DTYPES: dict[str, str] = {
 }
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """The tensors of the file and notes on them. Raises CompileError: RD501 unreadable, RD503 damaged, RD508 a type
-    that is not taken (float8 and what packs several numbers into a byte)."""
+def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str], list[str]]:
+    """The tensors of the file, its metadata, and notes on it.
+
+    Raises CompileError: RD501 unreadable, RD503 damaged, RD508 a type that is not taken (float8 and what packs several
+    numbers into a byte).
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -51,7 +54,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
         raise unreadable(path, error) from error
     except (SafetensorError, ValueError) as error:
         raise damaged(path, f"it is cut short or not whole as safetensors ({error})") from error
-    header.pop("__metadata__", None)
+    metadata: dict[str, str] = header.pop("__metadata__", None) or {}
     _refuse_unknown_types(path, header)
     arrays: dict[str, NDArray[Any]] = {}
     converted: dict[str, int] = {}
@@ -74,7 +77,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
             converted[entry["dtype"]] = converted.get(entry["dtype"], 0) + 1
         arrays[name] = array
     notes = [f"{count} tensors of {kind} read as float32" for kind, count in converted.items()]
-    return arrays, notes
+    return arrays, metadata, notes
 
 
 def _refuse_unknown_types(path: Path, header: dict[str, Any]) -> None:

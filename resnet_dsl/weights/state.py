@@ -86,8 +86,9 @@ def check_numbers(arrays: Mapping[str, NDArray[Any]]) -> None:
         raise CompileError(found)
 
 
-def from_file(path: Path, graph: Graph) -> tuple[LoadedWeights, list[str]]:
-    """The weights of a file under the graph's names, and what to tell about how they fit.
+def from_file(path: Path, graph: Graph) -> tuple[LoadedWeights, str | None, list[str]]:
+    """The weights of a file under the graph's names, the hash of the spec that they were saved with
+    (of our own files alone), and what to tell about how they fit.
 
     Raises CompileError (RD5xx) where the file is no file of weights, or of another network.
     """
@@ -102,4 +103,4 @@ def from_file(path: Path, graph: Graph) -> tuple[LoadedWeights, list[str]]:
     check_numbers(found.arrays)
     arrays: Mapping[str, NDArray[Any]] = found.arrays
     notes = [*checkpoint.notes, found.report.summary(), *found.report.notes]
-    return LoadedWeights(arrays), notes
+    return LoadedWeights(arrays), checkpoint.spec_hash, notes

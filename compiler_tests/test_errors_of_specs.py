@@ -70,7 +70,7 @@ CASES = {
     "wrong type": Case(
         changed(("classes: 10", "classes: «ten»")),
         "RD105",
-        "`classes` is an integer, not `ten`",
+        "`classes` must be an integer, not `ten`",
         None,
     ),
     "wrong type of a parameter": Case(

@@ -31,13 +31,16 @@ def find_spec(text: str) -> Path:
     for name, file in known.items():
         if path in (Path(name), Path(file.parent.name, name)):
             return file
-    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    is_path = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
+    if is_path and path.stem not in known:
         return path  # the reader says what is wrong with it
     raise CompileError(
         Diagnostic(
             "RD206",
             f"there is no spec `{text[:80]}`",
             why="it is neither a file nor the name of a bundled spec",
-            hint=suggest(text, known) or "`resnet-dsl list` shows the bundled ones",
+            hint=(f"`{path.stem}`, without a folder, is the bundled one" if is_path else None)
+            or suggest(text, known)
+            or "`resnet-dsl list` shows the bundled ones",
         )
     )

@@ -114,6 +114,7 @@ def _list(summary: Summary, plain: bool) -> Iterator[Text]:
 
 def _notes(summary: Summary) -> Iterator[str]:
     total = summary.total
+    yield "Layers: convolutions and linear layers on the longest path."
     yield (
         "MACs: multiply-adds of convolutions and linear layers at batch 1, "
         f"which the paper prints as FLOPs. FLOPs at 2 × MACs: {total.flops_2x_macs:,}."

@@ -10,7 +10,7 @@ from resnet_dsl.analysis.summary import Summary
 from resnet_dsl.analysis.summary import describe as summarise
 from resnet_dsl.catalogue import bundled, find_spec
 from resnet_dsl.commands.output import Outcome
-from resnet_dsl.compiler import compile_spec
+from resnet_dsl.compiler import Compilation, compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.language import library
 
@@ -26,6 +26,8 @@ def check(specs: Sequence[str], overrides: Sequence[str]) -> Outcome:
         try:
             compilation = compile_spec(find_spec(spec), overrides)
             summary = summarise(compilation.graph)
+            if compilation.spec.train is not None:
+                _check_training(compilation)
         except CompileError as error:
             found += error.diagnostics
             continue
@@ -39,6 +41,15 @@ def check(specs: Sequence[str], overrides: Sequence[str]) -> Outcome:
         raise CompileError(found)
     outcome.data["checked"] = checked
     return outcome
+
+
+def _check_training(compilation: Compilation) -> None:
+    """The train section says everything, and fits the network; raises CompileError."""
+    from resnet_dsl.backends.trainer.check import findings
+    from resnet_dsl.commands.training import settings_of
+
+    if found := tuple(findings(settings_of(compilation))):
+        raise CompileError(found)
 
 
 def describe(spec: str, overrides: Sequence[str], *, as_data: bool) -> Outcome:

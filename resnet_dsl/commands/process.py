@@ -71,8 +71,10 @@ def _misused(error: Any, as_data: bool) -> int:
         return int(error.exit_code)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "resnet-dsl"
-    message = str(error.format_message()).rstrip(".")
+    message = str(error.format_message()).rstrip(".").replace("Value error, ", "")
     hint = f"`{command} --help` shows what can be written"
+    if "'tensorrt' is not one of" in message:
+        hint = "`resnet-dsl compile SPEC --target tensorrt` builds engines"
     return fail(CompileError(Diagnostic("RD701", message, hint=hint)), as_data=as_data)
 
 

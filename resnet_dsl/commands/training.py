@@ -39,7 +39,8 @@ def settings_of(
                 "`train` is missing",
                 (),
                 why="the spec does not say how to train the network",
-                hint="add `train: {recipe: digits}`, or --set train={recipe: digits}",
+                hint="add a `train:` section: a recipe, settings of your own over it, or all of them; "
+                "`resnet-dsl list` names the recipes",
             )
         )
     given: dict[str, Any] = {}

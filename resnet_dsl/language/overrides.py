@@ -136,7 +136,7 @@ def _put(node: Node | None, override: _Override, depth: int, lines: Sequence[str
             shown = f"{shown[:40]}…" if len(shown) > 40 else shown
             raise refusal(
                 f"`{above}` is the single value `{shown}`, so it has no `{name}`",
-                f"replace it as a whole: `{above}={{{name}: …}}`",
+                f"replace it as a whole, as in `{above}={{…}}`",
             )
         case _:
             if name.isascii() and name.isdigit():

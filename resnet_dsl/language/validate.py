@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from resnet_dsl.errors import CompileError, Diagnostic, suggest
+from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.language.misreadings import CUT_SHORT, cut_short
 from resnet_dsl.language.source import Source
+from resnet_dsl.language.synonyms import hint_for
 
 Path = tuple[str | int, ...]
 Location = tuple[int | str, ...]
@@ -41,6 +42,19 @@ _WORDS = {
 }
 _SHAPES = {"call", "call_arguments", "item", "operation_arguments", "kinded", "pair", "parameter"}
 """Findings of the language's own, about something that is not in the form it should have."""
+
+_EXAMPLES = {
+    "input": "{channels: 3, size: 224}",
+    "norm": "batch` or `norm: {group: {groups: 32}}",
+    "activation": "relu` or `activation: {leaky_relu: {slope: 0.1}}",
+    "init": "{zero_last_norm: true}",
+    "drop_path": "{rate: 0.5}",
+    "stages": "[{block: basic, depth: 2, width: 64}]",
+    "blocks": "{mine: {residual: [{conv: {kernel: 3}}, norm]}}",
+    "train": "{recipe: digits, epochs: 20}",
+    "parameters": "{expansion: 4}",
+}
+"""What a section looks like, for those who gave it another form."""
 
 _TAGS = ("operation", "[key]", "kind")
 """Steps of Pydantic's locations that the language does not write."""
@@ -81,8 +95,9 @@ def _fields(model: type[BaseModel], location: Location) -> list[str]:
         current = _step(current, step)
         if current is None:
             return []
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return [field.alias or name for name, field in current.model_fields.items()]
+    for found in (current, *getattr(current, "__args__", ())):  # `Training | None` is a Training
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            return [field.alias or name for name, field in found.model_fields.items()]
     return []
 
 
@@ -143,7 +158,7 @@ def _diagnostic(
         return source.diagnostic("RD301", message, path, key=True, hint=CUT_SHORT)
     if kind == "extra_forbidden":
         fields = [field for field in _fields(model, location) if field != "op"]
-        hint = suggest(name, fields)
+        hint = hint_for(name, fields)
         if hint is None and fields:
             hint = f"known here: {', '.join(fields)}"
         return source.diagnostic("RD101", f"unknown key `{name[:60]}`", path, key=True, hint=hint)
@@ -179,11 +194,14 @@ def _diagnostic(
             "RD103",
             f"{_shown(given)} is not one of the values of `{label}`",
             path,
-            hint=suggest(str(given), choices) or f"one of {', '.join(choices)}",
+            hint=hint_for(str(given), choices) or f"one of {', '.join(choices)}",
         )
     if kind in _WORDS:
         return source.diagnostic(
-            "RD105", f"`{label}` is {_WORDS[kind]}, not {_shown(item['input'])}", path
+            "RD105",
+            f"`{label}` must be {_WORDS[kind]}, not {_shown(item['input'])}",
+            path,
+            hint=f"as in `{label}: {_EXAMPLES[label]}`" if label in _EXAMPLES else None,
         )
     if kind in _RANGE:
         bound = next((context[key] for key in _BOUNDS if key in context), "")

@@ -134,11 +134,18 @@ def capability_of(word: str) -> int:
         Diagnostic(
             "RD622",
             f"there is no GPU named `{word.strip()}` in the table",
-            hint=suggest(plain, CAPABILITIES)
+            hint=_ends_with(plain)
+            or suggest(plain, CAPABILITIES)
             or "write its compute capability instead, such as `sm89`; `nvidia-smi --query-gpu=compute_cap "
             "--format=csv` prints it",
         )
     )
+
+
+def _ends_with(number: str) -> str | None:
+    """A hint for who wrote a number alone: `4090`."""
+    found = [name for name in CAPABILITIES if number.isdigit() and name.endswith(number)]
+    return f"did you mean `{found[0]}`?" if found else None
 
 
 def check_targets(product: Product, targets: Sequence[int], written: str | None = None) -> None:

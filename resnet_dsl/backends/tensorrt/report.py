@@ -13,9 +13,7 @@ from resnet_dsl.backends.tensorrt.kernels import Kernel
 from resnet_dsl.backends.tensorrt.messages import Tensor
 from resnet_dsl.backends.tensorrt.options import Profile
 
-NOT_EXECUTED = (
-    "the engine was built and not executed: what was checked is the ONNX graph it is from"
-)
+NOT_EXECUTED = "the engine was built and not executed: that needs one of its GPUs"
 
 
 @dataclass(frozen=True, slots=True)

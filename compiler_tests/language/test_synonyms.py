@@ -1,0 +1,21 @@
+"""Suggestions by meaning."""
+
+import pytest
+
+from resnet_dsl.language.body import ACTIVATIONS, OPERATIONS
+from resnet_dsl.language.schema import Spec
+from resnet_dsl.language.synonyms import SYNONYMS, hint_for
+from resnet_dsl.language.training import Training
+
+KNOWN = {*ACTIVATIONS, *OPERATIONS, *Spec.model_fields, *Training.model_fields}
+KNOWN |= {"batch", "group", "width", "depth"}
+
+
+@pytest.mark.parametrize(("word", "meant"), SYNONYMS.items())
+def test_every_synonym_leads_to_a_word_of_the_language(word: str, meant: str) -> None:
+    assert meant in KNOWN
+    assert hint_for(word, KNOWN) == f"did you mean `{meant}`?"
+
+
+def test_a_synonym_of_something_that_cannot_stand_here_is_not_offered() -> None:
+    assert hint_for("swish", {"relu", "gelu"}) is None

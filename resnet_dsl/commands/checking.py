@@ -13,6 +13,7 @@ from resnet_dsl.commands.output import Outcome
 from resnet_dsl.compiler import Compilation, compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.language import library
+from resnet_dsl.language.source import read
 
 _NARROWEST = 30
 
@@ -77,8 +78,16 @@ def _drawn(summary: Summary) -> str:
 
 
 def listing() -> Outcome:
-    """The bundled specs and the library."""
-    kinds = {f"{kind}s": library.names(kind) for kind in ("block", "shortcut", "stem", "head")}
-    groups = {"specs": list(bundled()), **kinds, "recipes": library.names("recipe")}
-    lines = [f"{kind:<10} {'  '.join(names)}" for kind, names in groups.items()]
-    return Outcome(lines, {**groups})
+    """The bundled specs and the library, each with what its file says of itself."""
+    files = {"specs": bundled()}
+    for kind in ("block", "shortcut", "stem", "head", "recipe"):
+        folder = library.LIBRARY / f"{kind}s"
+        files[f"{kind}s"] = {name: folder / f"{name}.yaml" for name in library.names(kind)}
+    outcome = Outcome()
+    for kind, group in files.items():
+        docs = {name: str(read(file).data.get("doc", "")) for name, file in group.items()}
+        width = max(map(len, docs))
+        outcome.lines += ["", kind, *(f"  {name:<{width}}  {doc}" for name, doc in docs.items())]
+        outcome.data[kind] = [{"name": name, "doc": doc} for name, doc in docs.items()]
+    del outcome.lines[0]
+    return outcome

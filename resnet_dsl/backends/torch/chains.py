@@ -8,9 +8,10 @@ from typing import assert_never
 
 from resnet_dsl.backends.torch.layout import Atom, Call, Each, Group, Node, Noted, Prefixed, keyword
 from resnet_dsl.backends.torch.modules import Writer, constructor
-from resnet_dsl.backends.torch.names import Names, Spelling
-from resnet_dsl.backends.torch.runs import Member, Run, runs
+from resnet_dsl.backends.torch.names import LAYER, Names, Spelling
+from resnet_dsl.backends.torch.runs import Member, Run, names_in, runs
 from resnet_dsl.ir import program as ir
+from resnet_dsl.ir.expr import Name
 from resnet_dsl.ir.ops import (
     Add,
     BatchNorm,
@@ -119,20 +120,21 @@ class Module:
             spelled = run.variable
             if isinstance(called, ir.Call):
                 spelled = self.spellings[called.function].parameters.get(spelled, spelled)
-            variable = self.names.inner().take(spelled)
+            read = {write(Name(name)) for name in names_in(run.pattern) if name != run.variable}
+            variable = self.names.inner(read).take(spelled)
             inner = write.renaming(run.variable, variable)
         loop = Atom(f"for {variable} in {_range(run)}")
         first = run.pattern[0]
         if isinstance(first.item, ir.Call) and first.item.splice:
-            over = Prefixed("for layer in ", self.call(first.item, inner))
-            yield Prefixed("*", Each(Atom("layer"), (loop, over)))
+            over = Prefixed(f"for {LAYER} in ", self.call(first.item, inner))
+            yield Prefixed("*", Each(Atom(LAYER), (loop, over)))
             return
         nodes = tuple(self._member(member, inner) for member in run.pattern)
         if len(nodes) == 1:
             yield Prefixed("*", Each(nodes[0], (loop,)))
             return
-        pattern = Prefixed("for layer in ", Group("(", nodes))
-        yield Prefixed("*", Each(Atom("layer"), (loop, pattern)))
+        pattern = Prefixed(f"for {LAYER} in ", Group("(", nodes))
+        yield Prefixed("*", Each(Atom(LAYER), (loop, pattern)))
 
     def _member(self, member: Member, write: Writer) -> Node:
         match member.item:

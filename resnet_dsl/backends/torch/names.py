@@ -24,7 +24,10 @@ SPELLINGS: Mapping[str, str] = {
 }
 """What the language calls it, and what torch does."""
 
-RESERVED: frozenset[str] = frozenset({*keyword.kwlist, *dir(builtins)}) | EMITTED_NAMES
+LAYER = "layer"
+"""The variable of loops over modules."""
+
+RESERVED: frozenset[str] = frozenset({*keyword.kwlist, *dir(builtins), LAYER}) | EMITTED_NAMES
 
 
 def identifier(text: str) -> str:
@@ -68,9 +71,9 @@ class Names:
             next(each for each in chain([wanted], numbered) if each not in self._taken)
         )
 
-    def inner(self) -> Names:
-        """A scope inside of this one."""
-        return Names(self._taken)
+    def inner(self, also: Iterable[str] = ()) -> Names:
+        """A scope inside of this one, in which the names `also` are taken, too."""
+        return Names({*self._taken, *also})
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,10 @@ def train(
     return Outcome(
         data={"name": name, "run": str(run), "checkpoint": str(last)},
         written=list(artifacts.records),
-        next=[again("build", spec, "onnx", BuildOptions((), out, overrides, weights=last))],
+        # The script has said what is next to whoever watched it.
+        next=[again("build", spec, "onnx", BuildOptions((), out, overrides, weights=last))]
+        if quiet
+        else [],
     )
 
 

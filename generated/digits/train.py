@@ -123,11 +123,14 @@ def best_of(history: list[dict[str, Any]]) -> dict[str, Any]:
 def write(path: Path, data: bytes) -> None:
     """Replaces a file as a whole: whatever happens, its old content or the new one is there."""
     part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def show(line: str, *, epoch_ends: bool = False, training_ends: bool = False) -> None:
@@ -239,7 +242,7 @@ def main() -> int:
         weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
         tensors = safetensors.torch.save(weights, {"network": NETWORK, "spec": SPEC_HASH})
         write(last, tensors)
-        if step == 0 and best_of(history) is history[-1]:
+        if step == 0 and history and best_of(history) is history[-1]:
             write(out / "best.safetensors", tensors)
         now = {
             "spec": SPEC_HASH,

@@ -23,6 +23,7 @@ SHOWPIECE = "resnet152"
 
 def demo(out: Path, *, quiet: bool = False) -> Outcome:
     """Build, train on digits, ONNX, engine. Raises CompileError where a step cannot be done."""
+    require("onnxruntime", "safetensors", "sklearn", "torch")
     digits, showpiece = out / DEFAULT_SPEC, out / SHOWPIECE
     steps = _Steps(5, quiet=quiet)
     built = steps.run(

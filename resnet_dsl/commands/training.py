@@ -96,7 +96,7 @@ def train(
     name = compilation.spec.name
     folder = output_folder(out, name)
     settings = settings_of(compilation, spec, overrides)
-    require("torch", *(["sklearn"] if settings.data == "digits" else []))
+    require("torch", "safetensors", *(["sklearn"] if settings.data == "digits" else []))
     with Artifacts(folder) as artifacts:
         artifacts.text(f"{name}.py", torch_source(compilation))
         artifacts.text("train.py", emit(settings))
@@ -125,7 +125,10 @@ def _run(command: list[str], *, quiet: bool) -> int:
         _handed_on(child),
     ):
         status = child.wait()
-    return 128 - status if status < 0 else status
+    if status >= 0:
+        return status
+    print(f"the training was ended by {signal.Signals(-status).name}", file=sys.stderr)
+    return 128 - status
 
 
 @contextmanager

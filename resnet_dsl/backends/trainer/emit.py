@@ -88,7 +88,7 @@ def _taken(text: str, besides: str) -> set[str]:
                 found |= {each.asname or each.name for each in names}
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.Name(id=name, ctx=ast.Store()):
                 found.add(name)
-            case ast.FunctionDef(name=name) | ast.arg(arg=name):
+            case ast.FunctionDef(name=name) | ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
                 found.add(name)
             case _:
                 pass

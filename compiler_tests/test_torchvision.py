@@ -34,9 +34,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
-def test_state_dict_and_outputs_equal_torchvisions(
-    ours: str, theirs: str, tmp_path: Path
-) -> None:
+def test_state_dict_and_outputs_equal_torchvisions(ours: str, theirs: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     peer = getattr(torchvision.models, theirs)().eval()
     build(ours, BuildOptions(("torch",), tmp_path))

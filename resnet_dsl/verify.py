@@ -7,14 +7,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from resnet_dsl.errors import CompileError, Diagnostic
 
-Array = NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class Outputs:
     @property
     def largest_difference(self) -> float:
         """The largest difference between them, as a part of the largest output."""
-        scale = float(np.abs(self.torch).max())
-        return float(np.abs(self.onnxruntime - self.torch).max()) / scale
+        scale = float(abs(self.torch).max())
+        return float(abs(self.onnxruntime - self.torch).max()) / scale
 
 
 def run_targets(source: Path, weights: Path, model: Path, images: Array) -> Outputs:

@@ -207,3 +207,21 @@ def test_rules_are_written_with_as_few_conditions_as_a_linter_asks_for(
     program = _with_general_rules(conv, linear)
     is_initialised(program, tmp_path)
     assert test in emit(program, FACTS)
+
+
+def test_more_exceptions_than_python_nests_are_set_right(tmp_path: Path) -> None:
+    count = 1100
+    functions = [
+        programs.block(
+            f"block{i}",
+            "",
+            (),
+            [Apply("conv", programs.conv(8, 8, 1, bias=True, bias_fill=i), (0,))],
+        )
+        for i in range(count)
+    ]
+    calls = tuple(Call(str(i), function.name, (), 0) for i, function in enumerate(functions))
+    first = Apply("first", programs.conv(CHANNELS, 8, 1), (1,), "layer1")
+    last = Apply("last", programs.conv(8, CHANNELS, 1), (3,), "layer1")
+    body: list[Statement] = [first, Chain("layer1", calls, 2, "layer1"), last]
+    is_initialised(network(body, *functions), tmp_path)

@@ -34,6 +34,7 @@ from resnet_dsl.ir.ops import Conv, Linear
 from resnet_dsl.ir.program import Chain, Feature, Function
 
 PAD = " " * INDENT
+LONGEST_CHOICE = 100
 BEFORE_HEAD = "head"
 """The key of what the head reads, where it is not the output of the last stage."""
 
@@ -206,8 +207,10 @@ class Network:
             alike.setdefault(tuple(lines), []).append(name)
         joined = bool(general) and self._only_norms()  # one loop does for both
         special: list[Line] = []
-        for set_right, names in alike.items():
-            special += branch(names, set_right, first=not (special or joined))
+        alike.pop((), None)
+        for place, (set_right, names) in enumerate(alike.items(), start=int(joined)):
+            # Python reads `elif`s one inside of the other, and no more than about a thousand.
+            special += branch(names, set_right, first=place % LONGEST_CHOICE == 0)
         loops = [general + special] if joined else [general, special]
         own = self._self_lines(0, end)
         if not (general or special or own):

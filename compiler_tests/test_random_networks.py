@@ -29,7 +29,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     torch.set_num_threads(threads)
 
 
-@settings(max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     spec=specs(),
     opset=st.sampled_from([13, 14, 17, 18, 20, 21, 22, 25]),

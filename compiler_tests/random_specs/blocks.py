@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,24 +17,37 @@ Given = tuple[tuple[str, tuple[object, ...]], ...]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: its declaration, and what a stage and a call may give it."""
+    """A parameter by what it is for: names of it, its declaration, what a stage and what a call may give it."""
 
-    name: str
+    role: str
+    names: tuple[str, ...]
     declared: object
     stage: tuple[object, ...]
     call: tuple[object, ...]
 
 
+# Names are plain ones, and such as emitted code might use for itself.
+SIDES = {"default": "symmetric", "choices": ["symmetric", "trailing"]}
+MODES = {"default": "thin", "choices": ["thin", "wide"]}
+RATES = {"default": 0.1, "minimum": 0, "maximum": 0.9}
+COUNTS = {"default": 2, "minimum": 0, "maximum": 3}
+WINDOWS = {"default": 3, "choices": [1, 3, 5]}
+BIASES = {"default": -1.0, "doc": "of its gate"}
 PARAMETERS = (
-    Parameter("ratio", 0.5, (0.25, "0.5 * number / blocks", 0), (0.25, "0.5 / 2")),
-    Parameter("rate", {"default": 0.1, "minimum": 0, "maximum": 0.9}, (0.3, "index / (2 * depth)"), (0.2, 0)),
-    Parameter("flag", True, (False, True, "index % 2 == 0", "number < blocks"), (False, True)),
-    Parameter("side", {"default": "symmetric", "choices": ["symmetric", "trailing"]}, ("trailing",), ("trailing",)),
-    Parameter("mode", {"default": "thin", "choices": ["thin", "wide"]}, ("wide", "thin"), ("wide",)),
-    Parameter("count", {"default": 2, "minimum": 0, "maximum": 3}, (0, 3, "1 + index % 2"), (1, "3 - 2")),
-    Parameter("window", {"default": 3, "choices": [1, 3, 5]}, (1, "3 if index == 0 else 1"), (5,)),
-    Parameter("bias", {"default": -1.0, "doc": "of its gate"}, (0.25, "-2.0 * index", -3), (1.5,)),
+    Parameter("ratio", ("ratio", "math", "lambda"), 0.5, (0.25, "0.5 * number / blocks", 0), (0.25, "0.5 / 2")),
+    Parameter("rate", ("rate", "torch"), RATES, (0.3, "index / (2 * depth)"), (0.2, 0)),
+    Parameter("flag", ("flag", "training"), True, (False, True, "index % 2 == 0", "number < blocks"), (False, True)),
+    Parameter("side", ("side", "x"), SIDES, ("trailing",), ("trailing",)),
+    Parameter("mode", ("mode", "class"), MODES, ("wide", "thin"), ("wide",)),
+    Parameter("count", ("count", "layer", "num_classes"), COUNTS, (0, 3, "1 + index % 2"), (1, "3 - 2")),
+    Parameter("window", ("window", "channels", "in_channels"), WINDOWS, (1, "3 if index == 0 else 1"), (5,)),
+    Parameter("bias", ("bias", "nn"), BIASES, (0.25, "-2.0 * index", -3), (1.5,)),
 )  # fmt: skip
+
+
+def spellings(draw: Draw) -> dict[str, str]:
+    """A name for each role, the same one in all blocks of a spec, since stages give parameters by name."""
+    return {each.role: draw(st.sampled_from(each.names)) for each in PARAMETERS}
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,7 @@ class Block:
     name: str
     definition: Definition
     parameters: tuple[Parameter, ...]
+    names: Mapping[str, str]
     joins: bool
     chain: bool
     keeps: bool
@@ -61,7 +75,7 @@ class Block:
         """How bodies call it; None where it needs a policy's shortcut."""
         if not self.regular or (self.joins and "shortcut" not in self.definition):
             return None
-        arguments = tuple((each.name, each.call) for each in self.parameters)
+        arguments = tuple((self.names[each.role], each.call) for each in self.parameters)
         return Callee(self.name, not self.keeps, self.keeps, self.reads, self.expansion, arguments)
 
 
@@ -72,10 +86,12 @@ SQUEEZE = Callee(
 
 @dataclass(frozen=True)
 class Setting:
-    """What holds for a whole spec: what divides every width (and what blocks read), groups of its normalisation."""
+    """What holds for a whole spec: what divides all that blocks read, groups of its normalisation, names of
+    parameters by role."""
 
     read: int
     norm_groups: int
+    names: Mapping[str, str]
     expansions: tuple[int, ...]
     shortcuts: tuple[object, ...]
 
@@ -85,16 +101,16 @@ def block(
 ) -> Block:
     """A block, which may call those before it."""
     parameters = tuple(
-        draw(st.lists(st.sampled_from(PARAMETERS), unique_by=lambda item: item.name, max_size=3))
+        draw(st.lists(st.sampled_from(PARAMETERS), unique_by=lambda item: item.role, max_size=3))
     )
-    held = {each.name for each in parameters}
+    held = {each.role: setting.names[each.role] for each in parameters}
     keeps = not straight and draw(st.integers(0, 4)) == 4
     names = _names(setting, held, [each.callee for each in earlier], keeps)
     lets: dict[str, object] = {}
     author = Bodies(draw, names)
     form = "body" if straight else author.one_of(["residual"] * 4 + ["body", "branches"])
     if author.chance(40):
-        wide = "mode == 'wide'" if "mode" in held else "number > 1"
+        wide = f"{held['mode']} == 'wide'" if "mode" in held else "number > 1"
         lets = {"wide": wide, "inner": "width * 2 if wide else width"}
         names.conditions = [*names.conditions, "wide"]
         names.widths = [*names.widths, Channels("inner", 4)]
@@ -104,7 +120,7 @@ def block(
     if author.chance(20):
         definition["as"] = f"emitted_{name}"
     if parameters:
-        definition["parameters"] = {each.name: each.declared for each in parameters}
+        definition["parameters"] = {held[each.role]: each.declared for each in parameters}
     if lets:
         definition["let"] = lets
     if keeps:
@@ -122,18 +138,24 @@ def block(
             _branches(author, definition, start, out, keeps, setting)
         case _:
             body, _ = author.body(start, out, strided=not keeps, straight=straight)
-            definition["body"] = body or [author.activation()]
+            definition["body"] = body if _does_something(body) else [*body, author.activation()]
     if straight and author.chance(40):
         definition["body"].append({"max_pool": {"kernel": 2, "ceil": True}, "when": "last"})
     if author.chance(50):
         definition["after"] = [author.activation()]
     if definition.get("out") == "width * 2":
         expansion = 2
-    return Block(name, definition, parameters, joins, straight, keeps, expansion, setting.read)
+    return Block(
+        name, definition, parameters, held, joins, straight, keeps, expansion, setting.read
+    )
+
+
+def _does_something(body: Body) -> bool:
+    return any(isinstance(item, str) or not {"when", "repeat"} & {*item} for item in body)
 
 
 def _names(
-    setting: Setting, held: set[str], callees: Sequence[Callee | None], keeps: bool
+    setting: Setting, held: Mapping[str, str], callees: Sequence[Callee | None], keeps: bool
 ) -> Names:
     names = Names(
         widths=[
@@ -153,25 +175,26 @@ def _names(
         shortcuts=setting.shortcuts,
     )  # fmt: skip
     names.dilations = [*names.dilations, "dilation", "dilation"]
-    if "ratio" in held:
-        names.widths = [*names.widths, Channels("max(int(width * ratio), 1)", 1)]
-        names.rates = [*names.rates, "ratio / 2"]
-        names.fills = [*names.fills, "ratio"]
-    if "rate" in held:
-        names.rates = [*names.rates, "rate", "rate"]
-        names.conditions = [*names.conditions, "rate > 0"]
-    if "flag" in held:
-        names.conditions = ["flag", "not flag", *names.conditions]
-    if "side" in held:
-        names.sides = [*names.sides, "side", "side"]
-    if "mode" in held:
-        names.conditions = [*names.conditions, "mode == 'wide'"]
-    if "count" in held:
-        names.counts = [*names.counts, "count", "max(count - 1, 0)"]
-    if "window" in held:
-        names.kernels = [*names.kernels, "window", ["window", 1]]
-    if "bias" in held:
-        names.fills = [*names.fills, "bias", "bias * 2"]
+    names.held = tuple(held.values())
+    if (ratio := held.get("ratio")) is not None:
+        names.widths = [*names.widths, Channels(f"max(int(width * {ratio}), 1)", 1)]
+        names.rates = [*names.rates, f"{ratio} / 2"]
+        names.fills = [*names.fills, ratio]
+    if (rate := held.get("rate")) is not None:
+        names.rates = [*names.rates, rate, rate]
+        names.conditions = [*names.conditions, f"{rate} > 0"]
+    if (flag := held.get("flag")) is not None:
+        names.conditions = [flag, f"not {flag}", *names.conditions]
+    if (side := held.get("side")) is not None:
+        names.sides = [*names.sides, side, side]
+    if (mode := held.get("mode")) is not None:
+        names.conditions = [*names.conditions, f"{mode} == 'wide'"]
+    if (count := held.get("count")) is not None:
+        names.counts = [*names.counts, count, f"max({count} - 1, 0)"]
+    if (window := held.get("window")) is not None:
+        names.kernels = [*names.kernels, window, [window, 1]]
+    if (bias := held.get("bias")) is not None:
+        names.fills = [*names.fills, bias, f"{bias} * 2"]
     return names
 
 

@@ -63,7 +63,7 @@ class Bodies(Items):
         if len(here.text) > LONGEST:
             kinds = ["narrow"]
         elif depth > 0:
-            kinds += ["repeat", *(["group"] if self.names.conditions else [])]
+            kinds += ["repeat", "tower", "tower", *(["group"] if self.names.conditions else [])]
             if not straight:
                 kinds += ["residual"] * 2 + ["branches"] * 2 + ["sequence"]
         match self.one_of(kinds):
@@ -92,6 +92,8 @@ class Bodies(Items):
                 return self.call(here)
             case "repeat":
                 return [self.repeat(here, straight, depth)], here
+            case "tower":
+                return self.tower(here, straight)
             case "group":
                 inside, _ = self.body(here, here, straight=straight, depth=depth - 1)
                 return [
@@ -161,6 +163,30 @@ class Bodies(Items):
         if self.chance(20):
             unnamed.append({"act": None, "when": "i > 0"})
         return {"repeat": self.one_of(self.names.counts), "body": unnamed}
+
+    def tower(self, here: Channels, straight: bool) -> tuple[Body, Channels]:
+        """Calls of one block that differ in a number which counts, as emitted loops do."""
+        fitting = self._callees(here)
+        if not fitting:
+            return [self.activation()], here
+        callee = self.one_of(fitting)
+        start, step = self.draw(st.integers(1, 3)), self.draw(st.integers(-1, 2))
+        calls: Body = []
+        same = {
+            name: name if name in self.names.held and self.chance(70) else self.one_of(choices)
+            for name, choices in callee.arguments
+        }
+        for place in range(self.draw(st.integers(2, 5))):
+            given = dict(same)
+            if not callee.keeps:
+                given["width"] = 4 * max(start + step * place, 1)
+                here = Channels(str(given["width"]), 4)
+                if callee.expansion != 1:
+                    here = here.times(callee.expansion)
+            calls.append({callee.name: given})
+        if straight:
+            return calls, here
+        return [{"sequence": calls, "name": self.names.fresh()}], here
 
     def branches(self, here: Channels, depth: int) -> tuple[Body, Channels]:
         join = self.one_of([None, "concat", "concat", "add", "multiply"])

@@ -94,4 +94,4 @@ class Items:
         if not self.chance(10):
             return item
         entry: dict[str, Any] = {item: None} if isinstance(item, str) else dict(item)
-        return {**entry, "name": self.names.fresh()}
+        return {**entry, "name": self.names.fresh(self.draw(st.integers(0, 12)))}

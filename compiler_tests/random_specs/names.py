@@ -43,7 +43,8 @@ class Callee:
 
 @dataclass
 class Names:
-    """What a body may read: widths, conditions, rates, counts and kernels, and the blocks and shortcuts it may call."""
+    """What a body may read: widths, conditions, rates, counts and kernels, and the blocks and shortcuts it may call;
+    `held` are all parameters, `given` the names of modules so far."""
 
     widths: Sequence[Channels]
     conditions: Sequence[str] = ()
@@ -56,10 +57,17 @@ class Names:
     callees: Sequence[Callee] = ()
     shortcuts: Sequence[object] = ("B", "C", "D")
     norm_groups: int = 1
+    held: Sequence[str] = ()
     prefix: str = "part"
     given: list[str] = field(default_factory=list)
 
-    def fresh(self) -> str:
-        """A module's name that no other has."""
-        self.given.append(f"{self.prefix}_{len(self.given) + 1}")
-        return self.given[-1]
+    def fresh(self, kind: int = 0) -> str:
+        """A module's name that no other has; the `kind` says how ordinary it is."""
+        unusual = [f"{self.prefix}_{word}" for word in ("Layer", "forward_", "conv1")]
+        if self.prefix == "part":  # the only names beside counted ones
+            unusual = ["y", "weight", "in_channels", "relu9", "torch", "outputs"]
+        name = f"{self.prefix}_{len(self.given) + 1}"
+        if kind and unusual[kind % len(unusual)] not in self.given:
+            name = unusual[kind % len(unusual)]
+        self.given.append(name)
+        return name

@@ -16,6 +16,9 @@ from compiler_tests.random_specs.names import Draw
 
 Spec = dict[str, Any]
 
+UNUSUAL = (("layer", "x"), ("module", "Tensor"), ("projection", "print"))
+"""Names of blocks that emitted code might use for itself."""
+
 EXTENTS = (1, 2, 4, 5, 6, 7, 8, 9, 11)
 
 
@@ -60,19 +63,20 @@ class _Author:
             (policies if "join" in around else shortcuts).extend(
                 ["around", {"around": {"window": 3}}]
             )
-        setting = Setting(read, groups, (1,) if rising else (1, 2), tuple(shortcuts))
-        blocks = self.blocks(spec, setting, straight)
+        names = blocks.spellings(self.draw)
+        setting = Setting(read, groups, names, (1,) if rising else (1, 2), tuple(shortcuts))
+        own = self.blocks(spec, setting, straight)
         policies += shortcuts
         if rising:
             policies += ["A", {"A": {"padding": "trailing"}}, "A"]
         if self.chance(85):
             spec["shortcut"] = self.one_of(policies)
-        self.stages(spec, blocks, policies, rising, straight)
+        self.stages(spec, own, policies, rising, straight)
         if straight:
             spec["trunk"] = "features"
         elif self.chance(15):
             spec["skip"] = self.one_of(shortcuts)
-        self.drop_path(spec, blocks)
+        self.drop_path(spec, own)
         self.head(spec, read, groups)
         return spec
 
@@ -108,7 +112,7 @@ class _Author:
 
     def stem(self, spec: Spec, image: Image, groups: int, straight: bool) -> None:
         known = [
-            "cifar",
+            {"cifar": {"width": 8}},
             {"conv": {"width": 8}},
             {"imagenet": {"width": 8}},
             {"deep": {"width": 8, "narrow": 4}},
@@ -128,7 +132,7 @@ class _Author:
         for number in range(self.draw(st.integers(1, 3))):
             # The first of a trunk may have any form: the others can call it.
             chain = straight and (number > 0 or self.chance(50))
-            name = self.one_of([f"block_{number}", f"Unit{number}"])
+            name = self.one_of([f"block_{number}", f"Unit{number}", *UNUSUAL[number]])
             found.append(blocks.block(self.draw, setting, name, found, straight=chain))
             if straight and not chain:
                 chain = True
@@ -151,7 +155,9 @@ class _Author:
                 "body": [{"conv": {"kernel": 3, "out": "width", "stride": "stride"}}, "act"]
             }
             striding = [
-                Block("plain", definition, (), joins=False, chain=True, keeps=False, expansion=1)
+                Block(
+                    "plain", definition, (), {}, joins=False, chain=True, keeps=False, expansion=1
+                )
             ]
             spec["blocks"]["plain"] = definition
         for number in range(self.draw(st.integers(1, 3))):
@@ -159,14 +165,14 @@ class _Author:
             pattern = [first]
             while self.chance(30) and len(pattern) < 3:
                 pattern.append(self.one_of([*blocks, *striding] if not straight else striding))
-            depth = len(pattern) * self.draw(st.integers(1, 3 if len(pattern) == 1 else 2))
+            depth = len(pattern) * self.draw(st.integers(1, 5 if len(pattern) == 1 else 3))
             width = max(width, self.one_of([8, 12, 16])) if rising else self.one_of([4, 8, 12])
             stage: Spec = {"block": first.name, "depth": depth, "width": width}
             if len(pattern) > 1:
                 stage["block"] = [each.name for each in pattern]
-            if rising and self.chance(25):
+            if self.chance(25):
                 stage["width"] = f"{width} + 4 * index"
-                width += 4 * depth
+                width += 4 * depth if rising else 0
             stage["stride"] = self.one_of([1, 2, 2, 3])
             if self.chance(30):
                 stage["dilation"] = 2
@@ -186,13 +192,13 @@ class _Author:
             for parameter in each.parameters:
                 if not self.chance(50):
                     continue
-                given = self.one_of(parameter.stage)
+                name, given = each.names[parameter.role], self.one_of(parameter.stage)
                 if self.chance(70):
-                    stage[parameter.name] = given
+                    stage[name] = given
                 elif isinstance(stage["block"], str):
-                    stage["block"] = {each.name: {parameter.name: given}}
+                    stage["block"] = {each.name: {name: given}}
                 elif isinstance(stage["block"], list):
-                    stage["block"][position] = {each.name: {parameter.name: given}}
+                    stage["block"][position] = {each.name: {name: given}}
 
     def drop_path(self, spec: Spec, blocks: Sequence[Block]) -> None:
         """Stochastic depth, where there is an addition that it could drop."""

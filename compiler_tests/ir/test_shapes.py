@@ -175,6 +175,11 @@ def test_the_shape_of(op: ConcreteOp, inputs: list[Shape], shape: Shape):
         ),
         (GroupNorm(4, 3, 1e-5), [IMAGE], "3 groups do not divide 4 channels"),
         (
+            GroupNorm(4, 4, 1e-5),
+            [(4, 1, 1)],
+            "each of the 4 groups has one number, and less its mean that is 0; torch refuses it for an image alone",
+        ),
+        (
             Linear(7, 3, True, Init()),
             [IMAGE],
             "a linear layer needs a flat input, but gets 4×6×5; flatten it first",

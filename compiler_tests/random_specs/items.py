@@ -51,7 +51,7 @@ class Items:
         return {"conv": given}
 
     def norm(self, here: Channels) -> Body:
-        if here.divisor % self.names.norm_groups:
+        if here.divisor % (2 * self.names.norm_groups or 1):
             return []
         given: Item = self.one_of(
             ["norm", "norm", {"norm": {"gamma": self.one_of([0.0, 0.5, 1.0])}}]

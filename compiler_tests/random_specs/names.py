@@ -44,7 +44,8 @@ class Callee:
 @dataclass
 class Names:
     """What a body may read: widths, conditions, rates, counts and kernels, and the blocks and shortcuts it may call;
-    `held` are all parameters, `given` the names of modules so far."""
+    `norm_groups` are those of a group normalisation (0 for any other), `held` all parameters, `given` the names of
+    modules so far."""
 
     widths: Sequence[Channels]
     conditions: Sequence[str] = ()
@@ -56,7 +57,7 @@ class Names:
     fills: Sequence[object] = (-2.0, 0.5, 1)
     callees: Sequence[Callee] = ()
     shortcuts: Sequence[object] = ("B", "C", "D")
-    norm_groups: int = 1
+    norm_groups: int = 0
     held: Sequence[str] = ()
     prefix: str = "part"
     given: list[str] = field(default_factory=list)

@@ -82,13 +82,16 @@ class _Author:
 
     def norm(self, spec: Spec, read: int) -> int:
         """Chooses the normalisation; the groups that have to divide what it reads."""
-        kind = self.one_of(["batch", "batch", "group", "frozen", "none", None])
+        kinds = ["batch", "batch", "frozen", "none", None]
+        kind = self.one_of(kinds if read == 1 else [*kinds, "group"])
         eps = {"eps": 0.001} if self.chance(40) else {}
         match kind:
             case "batch":
                 spec["norm"] = {"batch": {**eps, **({"momentum": 0.3} if self.chance(40) else {})}}
             case "group":
-                groups = int(self.one_of([n for n in (1, 2, 4) if read % n == 0]))
+                groups = int(
+                    self.one_of([1, 2] if read == 4 else [1])
+                )  # two numbers in each, at least
                 spec["norm"] = {"group": {"groups": groups, **eps}}
                 return groups
             case "frozen":
@@ -97,7 +100,7 @@ class _Author:
                 spec["norm"] = "none"
             case _:
                 pass
-        return 1
+        return 0
 
     def policies(self, spec: Spec) -> None:
         if self.chance(60):

@@ -70,6 +70,11 @@ def infer(op: ConcreteOp, inputs: Sequence[Shape]) -> Shape:
             _at_least(1, "the number of groups", op.groups)
             if op.channels % op.groups:
                 raise ShapeError(f"{op.groups} groups do not divide {op.channels} channels")
+            if op.groups == shape[0] * shape[1] * shape[2]:
+                raise ShapeError(
+                    f"each of the {op.groups} groups has one number, and less its mean that is 0; "
+                    "torch refuses it for an image alone"
+                )
             return shape
         case Subsample():
             channels, height, width = _image(op, inputs)

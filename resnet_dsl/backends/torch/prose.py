@@ -11,6 +11,7 @@ from resnet_dsl.ir.expr import literal, to_source
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 _QUOTES = '"""'
+_ATOM = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)|.")
 
 
 def paragraphs(text: str) -> list[str]:
@@ -66,5 +67,17 @@ def sentence(text: str) -> str:
 def _wrapped(text: str, columns: int) -> list[str]:
     # Wide characters take two columns each; where there are any, half as many surely fit.
     fitting = columns if width(text) == len(text) else columns // 2
-    lines = wrap(text, fitting, break_on_hyphens=False)
-    return [line.replace(NO_BREAK, " ") for line in lines]
+    lines = wrap(text, fitting, break_on_hyphens=False, break_long_words=False)
+    return [part.replace(NO_BREAK, " ") for line in lines for part in _cut(line, fitting)]
+
+
+def _cut(line: str, columns: int) -> list[str]:
+    """A line that holds one long word in parts, none of which begins inside an escape."""
+    if len(line) <= columns:
+        return [line]
+    parts = [""]
+    for atom in _ATOM.findall(line):
+        if len(parts[-1]) + len(atom) > columns:
+            parts.append("")
+        parts[-1] += atom
+    return parts

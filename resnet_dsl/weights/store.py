@@ -24,6 +24,7 @@ from resnet_dsl.ir.ops import Init
 from resnet_dsl.weights.initialise import draw
 
 Array = NDArray[np.float32]
+_BFLOAT16_INFINITY = 0x7F80
 
 
 class Weights(Protocol):
@@ -170,23 +171,30 @@ def _rounded(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
                 return tensor.astype(np.float32, copy=False)
         case "bfloat16":
             with np.errstate(over="ignore"):
-                return bfloat16_bits(tensor.astype(np.float32, copy=False))
+                bits = bfloat16_bits(tensor.astype(np.float32, copy=False))
+            if ((bits & 0x7FFF) == _BFLOAT16_INFINITY).any() and np.isfinite(tensor).all():
+                raise _too_large(tensor, constant, "3.39e38", "fp32 has a little more room")
+            return bits
         case "float16":
             with np.errstate(over="ignore"):
                 half = tensor.astype(np.float16)
             if not np.isfinite(half).all() and np.isfinite(tensor).all():
-                largest = float(np.abs(tensor).max())
-                raise CompileError(
-                    Diagnostic(
-                        "RD511",
-                        f"`{constant.name}` holds {largest:.6g}, and float16 ends at 65504",
-                        why="every weight of an fp16 network is rounded to float16",
-                        hint="bf16 has the range of float32",
-                    )
-                )
+                raise _too_large(tensor, constant, "65504", "bf16 has the range of float32")
             return half
         case _:
             assert_never(dtype)
+
+
+def _too_large(tensor: NDArray[Any], constant: Constant, largest: str, hint: str) -> CompileError:
+    found = float(np.abs(tensor).max())
+    return CompileError(
+        Diagnostic(
+            "RD511",
+            f"`{constant.name}` holds {found:.6g}, and {constant.dtype} ends at {largest}",
+            why=f"every weight of the network is rounded to {constant.dtype}",
+            hint=hint,
+        )
+    )
 
 
 def bfloat16_bits(tensor: NDArray[np.float32]) -> NDArray[np.uint16]:

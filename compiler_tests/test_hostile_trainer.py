@@ -1,0 +1,290 @@
+"""The training script under names, signals, terminals and options that it was not written for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from compiler_tests.commands.running import SMALL, begin, environment, run
+from resnet_dsl.backends.trainer.emit import emit
+from resnet_dsl.cli import app
+from resnet_dsl.commands.training import settings_of
+from resnet_dsl.compiler import compile_spec, torch_source
+
+QUICK = SMALL.replace(
+    "train: digits",
+    "train: {recipe: digits, data: fake, epochs: 2, warmup_epochs: 1, batch_size: 4}",
+)
+
+
+def written(folder: Path, text: str = QUICK, name: str = "small") -> str:
+    """A network and its script in `folder`; the script's text."""
+    spec = folder / "spec.yaml"
+    spec.write_text(text.replace("name: small", f"name: {name}"))
+    compilation = compile_spec(spec)
+    (folder / f"{name}.py").write_text(torch_source(compilation), encoding="utf-8")
+    script = emit(settings_of(compilation))
+    (folder / "train.py").write_text(script, encoding="utf-8")
+    return script
+
+
+def script(folder: Path, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py", *arguments],
+        cwd=folder,
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+NAMES = [
+    "main",
+    "write",
+    "show",
+    "evaluate",
+    "load_data",
+    "best_of",
+    "learning_rate",
+    "shifted",
+    "functional",
+    "Any",
+    "FrameType",
+    "Path",
+    "timedelta",
+    "NETWORK",
+    "OUT",
+    "model",
+    "device",
+    "state",
+    "epochs",
+    "out",
+    "last",
+    "metrics",
+    "options",
+    "parser",
+    "save",
+    "progress",
+    "history",
+    "loss",
+    "images",
+    "interrupt",
+    "asked",
+    "result",
+    "line",
+    "error",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_network_has_a_name_of_its_own_in_the_script(tmp_path: Path, name: str) -> None:
+    """A function that the script imports is called, whatever else has its name there."""
+    text = written(tmp_path, name=name)
+    assert f"from {name} import {name} as make_{name}\n" in text
+    assert f"model = make_{name}(num_classes=CLASSES)" in text
+    ast.parse(text)
+
+
+@pytest.mark.parametrize("name", ["small", "digits", "resnet20", "case", "x1"])
+def test_a_name_that_the_script_does_not_use_stays(tmp_path: Path, name: str) -> None:
+    text = written(tmp_path, name=name)
+    assert f"from {name} import {name}\n" in text
+    assert f"model = {name}(num_classes=CLASSES)" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["main", "model", "Any", "error", "functional"])
+def test_a_network_named_as_a_name_of_the_script_is_trained(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("torch")
+    written(tmp_path, name=name)
+    done = script(tmp_path, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/last.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_before_its_first_step_is_saved_and_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    written(tmp_path)
+    at_once = (
+        "import runpy, signal, sys\n"
+        "real = signal.signal\n"
+        "def handle(number, handler):\n"
+        "    old = real(number, handler)\n"
+        "    if number == signal.SIGTERM and callable(handler):\n"
+        "        handler(number, None)\n"
+        "    return old\n"
+        "signal.signal = handle\n"
+        "sys.argv = ['train.py', '--out', 'run']\n"
+        "sys.path.insert(0, '.')\n"
+        "runpy.run_path('train.py', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", at_once],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 143, done.stderr
+    assert "interrupted in epoch 1, and saved" in done.stdout
+    assert script(tmp_path, "--out", "run", "--resume").returncode == 0
+    assert script(tmp_path, "--out", "whole").returncode == 0
+    stopped, whole = (tmp_path / name / "last.safetensors" for name in ("run", "whole"))
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("nonsense", "torch knows no such device"),
+        ("cuda:99", "torch sees no such GPU here"),
+        ("meta", "this script runs on cpu and cuda"),
+        ("-x", "torch knows no such device"),
+    ],
+)
+def test_a_device_that_cannot_be_had_is_refused_in_a_sentence(
+    tmp_path: Path, device: str, said: str
+) -> None:
+    pytest.importorskip("torch")
+    written(tmp_path)
+    done = script(tmp_path, f"--device={device}")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_script_speaks_to_a_terminal_that_knows_ascii_alone(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    written(tmp_path)
+    for arguments in (("--help",), ("--out", "run")):
+        done = script(tmp_path, *arguments, PYTHONIOENCODING="ascii")
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_command_that_the_script_ends_with_has_what_was_overridden(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(QUICK)
+    evil = 'doc=\'") or __import__("os").abort() #\''
+    overrides = ["classes=7", evil, "doc=" + "x" * 200]
+    compilation = compile_spec(spec, overrides)
+    text = emit(settings_of(compilation, "a b'.yaml", overrides))
+    tree = ast.parse(text)
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert {"a b'.yaml", *overrides} <= strings
+    assert text.count("abort") == 1
+    assert all(len(line) <= 100 or line.endswith("# noqa: E501") for line in text.splitlines())
+
+
+# As a command
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(QUICK)
+    return file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["two words", "it's", "$(id)", "größe", "-dash", "new\nline"])
+def test_training_in_a_folder_of_any_name_ends_with_commands_that_work(
+    spec: Path, folder: str
+) -> None:
+    pytest.importorskip("torch")
+    done = run("train", spec.name, f"--out={folder}", "--json", cwd=spec.parent)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert (spec.parent / data["checkpoint"]).is_file()
+    (line,) = data["next"]
+    program = f"{sys.executable} -m resnet_dsl"
+    after = subprocess.run(
+        line.replace("resnet-dsl", program, 1),
+        shell=True,
+        cwd=spec.parent,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert after.returncode == 0, after.stderr
+    assert (spec.parent / folder / "small.onnx").is_file()
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_is_data_for_a_program(spec: Path) -> None:
+    pytest.importorskip("torch")
+    done = run("train", spec, "--device=nonsense", "--json", cwd=spec.parent)
+    assert done.returncode == 2
+    (found,) = json.loads(done.stdout)["errors"]
+    assert found["code"] == "RD653"
+    assert "no such device" in done.stderr
+    done = run("train", spec, "--resume", "--out", "new", "--json", cwd=spec.parent)
+    assert done.returncode == 2
+    assert "there is no" in done.stderr
+    assert json.loads(done.stdout)["errors"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("number", "status", "group", "times"),
+    [
+        (signal.SIGINT, 130, True, 1),
+        (signal.SIGTERM, 143, False, 1),
+        (signal.SIGTERM, 143, True, 2),  # as `timeout` does
+        (signal.SIGHUP, 143, False, 1),
+    ],
+    ids=["Ctrl-C", "terminate", "timeout", "hang-up"],
+)
+def test_a_training_that_is_stopped_is_saved_and_leaves_no_process(
+    tmp_path: Path, number: signal.Signals, status: int, group: bool, times: int
+) -> None:
+    pytest.importorskip("torch")
+    import os
+
+    (tmp_path / "small.yaml").write_text(QUICK.replace("epochs: 2,", "epochs: 100000,"))
+    running = begin("train", "small.yaml", "--out", "out", cwd=tmp_path)
+    metrics = tmp_path / "out/run/metrics.jsonl"
+    wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0)
+    for _ in range(times):
+        if group:
+            os.killpg(running.pid, number)
+        else:
+            running.send_signal(number)
+    said, errors = running.communicate(timeout=60)
+    assert running.returncode == status, errors
+    assert "and saved; to go on: python out/train.py --resume --out out/run" in said
+    assert "Traceback" not in errors
+    assert [file.name for file in tmp_path.rglob("*.part")] == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_network_is_not_written_over_by_its_script(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(QUICK.replace("name: small", "name: train"))
+    done = CliRunner().invoke(app, ["build", str(spec), "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 2
+    assert json.loads(done.stdout)["errors"][0]["code"] == "RD108"

@@ -71,7 +71,16 @@ def _features(graph: Graph, options: OnnxOptions) -> dict[str, int]:
     """The stages asked for, by name, in the order of asking."""
     stages = {feature.name: feature.value for feature in graph.features}
     for name in options.outputs:
-        if name not in stages or name in (INPUT, OUTPUT):
+        if name in stages and name in (INPUT, OUTPUT):
+            raise CompileError(
+                Diagnostic(
+                    "RD642",
+                    f"the stage `{name}` cannot be an output",
+                    why=f"the graph has a `{name}` of its own",
+                    hint="give the stage another name",
+                )
+            )
+        if name not in stages:
             near = get_close_matches(name, stages, 1)
             raise CompileError(
                 Diagnostic(

@@ -103,7 +103,8 @@ class Bodies(Items):
                 inside, end = self.body(here, straight=True, depth=depth - 1)
                 if not inside:
                     return [], here
-                return [{"sequence": inside, "name": self.names.fresh()}], end
+                unnamed = [without_names(item) for item in inside]
+                return [{"sequence": unnamed, "name": self.names.fresh()}], end
             case "branches":
                 return self.branches(here, depth)
             case _:
@@ -157,7 +158,7 @@ class Bodies(Items):
 
     def repeat(self, here: Channels, straight: bool, depth: int) -> Item:
         inside, _ = self.body(here, here, straight=straight, depth=depth - 1, most=2)
-        unnamed = [_without_names(item) for item in inside]
+        unnamed = [without_names(item) for item in inside]
         if self.chance(30):
             unnamed.append({"conv": {"kernel": 3, "dilation": "i + 1"}})
         if self.chance(20):
@@ -245,18 +246,18 @@ class Bodies(Items):
         return [item], here.plus(end) if join == "concat" else end
 
 
-def _without_names(item: Item) -> Item:
-    """An item that may stand twice: a body in a `repeat` gives each round's modules the same names."""
+def without_names(item: Item) -> Item:
+    """An item for a `repeat`, whose rounds would give modules the same names, or for a `sequence`, which counts."""
     if isinstance(item, str):
         return item
     if "sequence" in item:
-        return {"repeat": 1, "body": [_without_names(each) for each in item["sequence"]]}
+        return {"repeat": 1, "body": [without_names(each) for each in item["sequence"]]}
     changed = {key: value for key, value in item.items() if key != "name"}
     for key in ("residual", "gate", "after", "body"):
         if key in changed:
-            changed[key] = [_without_names(each) for each in changed[key]]
+            changed[key] = [without_names(each) for each in changed[key]]
     if "branches" in changed:
         changed["branches"] = [
-            [_without_names(each) for each in body] for body in changed["branches"]
+            [without_names(each) for each in body] for body in changed["branches"]
         ]
     return changed

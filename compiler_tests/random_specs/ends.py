@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from compiler_tests.random_specs.blocks import Definition
-from compiler_tests.random_specs.bodies import Bodies
+from compiler_tests.random_specs.bodies import Bodies, without_names
 from compiler_tests.random_specs.names import Body, Channels, Draw, Names
 from resnet_dsl.ir.shapes import convolved, pooled
 
@@ -72,7 +72,7 @@ def stem(draw: Draw, image: Image, norm_groups: int, *, straight: bool) -> tuple
     if entry["out"] == "planes":
         definition["parameters"] = {"planes": {"default": channels, "minimum": 1}}
     if not straight and author.chance(30):
-        definition["body"] = [{"sequence": body, "name": "entry"}]
+        definition["body"] = [{"sequence": [*map(without_names, body)], "name": "entry"}]
     return definition, replace(image, channels=channels)
 
 

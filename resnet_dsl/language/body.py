@@ -9,7 +9,7 @@ An item has exactly one verb. `when` leaves the item out where the expression is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, model_validator
@@ -180,6 +180,10 @@ class Item(Model):
             raise PydanticCustomError("missing_when", "`body` needs a `when`, or a `repeat`", {})
         if self.sequence is not None and self.name is None:
             raise PydanticCustomError("missing_name", "`sequence` needs a `name`", {})
+        if any(_names(self.sequence or [])):
+            raise PydanticCustomError(
+                "nameless", "in a sequence modules are named by their places, `0`, `1`, …", {}
+            )
         if self.name is not None and not (self.operation or self.call or self.sequence is not None):
             raise PydanticCustomError(
                 "nameless", "`name` is for what becomes one module; a `sequence` can have one", {}
@@ -193,6 +197,14 @@ class Item(Model):
 
 Body: TypeAlias = list[Item]
 Item.model_rebuild()
+
+
+def _names(body: Body) -> Iterator[str]:
+    """The names in a body that is one path."""
+    for item in body:
+        if item.name is not None:
+            yield item.name
+        yield from _names(item.body or [])
 
 
 def check_residual(join: Join | None, gate: bool, shortcut: bool) -> None:
@@ -213,6 +225,33 @@ def check_branches(join: Join | None) -> None:
             "branches are joined by concat, add or multiply, not by {join}",
             {"join": join},
         )
+
+
+_EXAMPLES: dict[str, str] = {
+    "conv": "{out: 64, kernel: 3}",
+    "linear": "{out: 10}",
+    "norm": "{gamma: 0}",
+    "leaky_relu": "{slope: 0.1}",
+    "elu": "{slope: 1.0}",
+    "max_pool": "{kernel: 2}",
+    "avg_pool": "{kernel: 2}",
+    "adaptive_avg_pool": "{size: 7}",
+    "dropout": "{rate: 0.5}",
+    "drop_path": "{rate: 0.1}",
+    "subsample": "{stride: 2}",
+    "pad_channels": "{out: 64}",
+}
+
+
+def _misgiven(verb: str, given: object) -> str:
+    """What to say of arguments that are no mapping."""
+    if verb == "act" and given in ACTIVATIONS:
+        return f"`act` is the network's activation, and takes no arguments; `- {given}` is one by itself"
+    if verb == "norm" and isinstance(given, str):
+        return "`norm` is the network's normalisation; the spec's `norm:` says which"
+    if verb in _EXAMPLES:
+        return f"the arguments of `{verb}` are a mapping, as in `{verb}: {_EXAMPLES[verb]}`"
+    return f"`{verb}` takes no arguments: write `- {verb}`"
 
 
 def _normalise(entry: dict[str, Any]) -> dict[str, Any]:
@@ -241,8 +280,8 @@ def _normalise(entry: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(arguments, Mapping):
         raise PydanticCustomError(
             "operation_arguments",
-            "the arguments of `{verb}` are a mapping, as in `{verb}: {kernel: 3}`",
-            {"verb": verb},
+            "{problem}",
+            {"problem": _misgiven(verb, arguments)},
         )
     entry["operation"] = {**arguments, "op": verb}
     return entry

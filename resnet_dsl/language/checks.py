@@ -4,6 +4,7 @@ that stand there, and its calls give what is asked for."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from resnet_dsl.errors import Diagnostic, suggest
 from resnet_dsl.ir.expr import Expr, ExprError, Name, TypeName, infer
@@ -37,6 +38,8 @@ def check_definition(
     if isinstance(definition, BlockDef) and definition.out is not None:
         known = {key: type_ for key, type_ in before_let.items() if key not in _OF_OUT}
         problem = expression_problem(definition.out, known, "int", source, (*path, "out"))
+        if problem is not None and names_of(definition.out) & {*definition.let}:
+            problem = replace(problem, hint="`out` is worked out before `let`: write it out here")
         found += [problem] if problem is not None else []
     for tree, where, wanted, scope in expressions(definition, types, path):
         problem = expression_problem(tree, scope, wanted, source, where)

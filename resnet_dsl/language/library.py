@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
-from resnet_dsl.language.body import FORMS, OPERATIONS
+from resnet_dsl.language.body import ACTIVATIONS, FORMS, OPERATIONS
 from resnet_dsl.language.checks import argument_problems, check_definition
 from resnet_dsl.language.definitions import (
     MODELS,
@@ -33,6 +33,7 @@ from resnet_dsl.language.scope import all_types, calls
 from resnet_dsl.language.source import Source, read
 from resnet_dsl.language.training import Training
 from resnet_dsl.language.validate import validate
+from resnet_dsl.language.words import said_here
 
 LIBRARY = Path(__file__).resolve().parent.parent / "library"
 KINDS: tuple[Kind, ...] = ("block", "shortcut", "stem", "head")
@@ -171,12 +172,17 @@ def unknown_name(
 ) -> Diagnostic:
     """A finding: nothing is defined under that name. `more` are other words that may be meant."""
     what = f"operation or {kind}" if more else kind
+    listed = ", ".join(known)
+    if more:
+        plain = sorted(OPERATIONS - ACTIVATIONS)
+        listed = f"{', '.join(plain)}, the activations, and the blocks {listed}"
+    hint = (said_here(name) if more else None) or suggest(name, [*known, *more])
     return source.diagnostic(
         "RD201",
         f"there is no {what} `{name[:60]}`",
         path,
         key=path[-1:] == (name,),
-        hint=suggest(name, [*known, *more]) or f"known: {', '.join(known)}",
+        hint=hint or f"known: {listed}",
     )
 
 

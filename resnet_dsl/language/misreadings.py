@@ -8,7 +8,7 @@ from resnet_dsl.language.source import Source
 from resnet_dsl.language.tokens import ExpressionSyntaxError, Token
 
 CHOICE = "write `a if condition else b`"
-CUT_SHORT = "put quotes around the expression: within { } a comma ends a value"
+CUT_SHORT = "within { } a comma ends a value: put quotes around it, or write a pair as [3, 3]"
 
 # What people write in the place of an operator.
 _WORDS = {

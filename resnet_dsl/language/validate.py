@@ -53,6 +53,9 @@ _EXAMPLES = {
     "blocks": "{mine: {residual: [{conv: {kernel: 3}}, norm]}}",
     "train": "{recipe: digits, epochs: 20}",
     "parameters": "{expansion: 4}",
+    "body": "[{conv: {kernel: 3}}, norm, act]",
+    "residual": "[{conv: {kernel: 3}}, norm]",
+    "branches": "[[{conv: {kernel: 1}}], [{conv: {kernel: 3}}, act]]",
 }
 """What a section looks like, for those who gave it another form."""
 

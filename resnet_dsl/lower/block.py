@@ -261,9 +261,9 @@ class BlockLowering(ShortcutLowering):
             slots = ((SLOT, path.reference),)
             frame.reserve(SLOT, here)
             end = frame.append(UseSlot(SLOT, start), path.known, here, path.size)
-        joined = self.join(
-            frame, join, Ends(value, end, start), gate, join_place(here), form.name, True
-        )
+        stride = scope.integer(Name("stride"), here)
+        ends = Ends(value, end, start, stride)
+        joined = self.join(frame, join, ends, gate, join_place(here), form.name, of_call=True)
         return joined, slots
 
     def _residual_policies(self, frame: Frame, start: int, value: int, here: Place) -> int:

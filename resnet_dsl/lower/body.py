@@ -33,11 +33,13 @@ class GateBody:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """The values that a join joins: the residual's, its shortcut's, and what both read."""
+    """The values that a join joins: the residual's, its shortcut's, and what both read; and the
+    stride of the shortcut, where the residual has no say in it."""
 
     inside: int
     around: int
     start: int
+    stride: int | None = None
 
 
 class BodyLowering(ABC):
@@ -61,7 +63,9 @@ class BodyLowering(ABC):
         """Append a shortcut from `value` to `inside` in a body."""
 
     @abstractmethod
-    def fitting_shortcuts(self, start: Shape, end: Shape, given: str) -> str | None:
+    def fitting_shortcuts(
+        self, start: Shape, end: Shape, given: str, stride: int | None
+    ) -> str | None:
         """A hint: which shortcuts would lead from one shape to the other."""
 
     def body(self, frame: Frame, body: Body, scope: Scope, value: int, place: Place) -> int:
@@ -216,9 +220,25 @@ class BodyLowering(ABC):
                 f"they do not add up",
                 why=why,
                 key=place.path[-1:] != ("skip",),
-                hint=self.fitting_shortcuts(frame.shape(ends.start), left, shortcut),
+                hint=self._how_to_join(frame, join, ends, shortcut, of_call),
                 of_call=of_call,
             )
+
+    def _how_to_join(
+        self, frame: Frame, join: Join, ends: Ends, shortcut: str, of_call: bool
+    ) -> str | None:
+        start, inside = frame.shape(ends.start), frame.shape(ends.inside)
+        if (ends.stride or 1) > 1 and inside[1:] == start[1:] != frame.shape(ends.around)[1:]:
+            return (
+                f"the stride here is {ends.stride}, and the residual has none: `stride: stride` in "
+                "one of its layers"
+            )
+        if ends.stride == 1 and inside[1:] != start[1:]:
+            return "the residual changes height or width, and no shortcut of stride 1 does"
+        hint = self.fitting_shortcuts(start, inside, shortcut, ends.stride)
+        if hint is not None and of_call and join == "add" and shortcut == "identity":
+            return f"{hint}, and `matching` adds only where shapes agree"
+        return hint
 
     def branches(
         self,

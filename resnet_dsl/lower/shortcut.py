@@ -189,12 +189,14 @@ class ShortcutLowering(BodyLowering):
         )
         return frame.append(call, around.known, place, around.size)
 
-    def fitting_shortcuts(self, start: Shape, end: Shape, given: str) -> str | None:
+    def fitting_shortcuts(
+        self, start: Shape, end: Shape, given: str, stride: int | None
+    ) -> str | None:
         """A hint: which shortcuts would lead from one shape to the other."""
         if len(start) != 3 or len(end) != 3:
             return None
-        stride = spatial_stride(start, end)
-        named = {"in": literal(start[0]), "out": literal(end[0]), "stride": literal(stride)}
+        step = literal(stride or spatial_stride(start, end))
+        named = {"in": literal(start[0]), "out": literal(end[0]), "stride": step}
         would: list[str] = []
         for name in self.definitions.known("shortcut"):
             located = cast("Located[ShortcutDef] | None", self.definitions.find("shortcut", name))
@@ -211,8 +213,7 @@ class ShortcutLowering(BodyLowering):
         if not would:
             return None
         listed = f"{', '.join(would[:-1])} or {would[-1]}" if len(would) > 1 else would[0]
-        other = ", and `matching` adds only where shapes agree" if given == "identity" else ""
-        return f"shortcut {listed} would give {show(end)}{other}"
+        return f"shortcut {listed} would give {show(end)}"
 
 
 def spatial_stride(start: Shape, end: Shape) -> int:

@@ -29,6 +29,12 @@ def test_what_is_left_behind_the_comma_is_no_finding_of_another_kind() -> None:
     assert [(item.message, item.hint) for item in found[1:]] == [(end, CUT_SHORT)]
 
 
+def test_the_rest_of_an_expression_may_be_long() -> None:
+    body = "body:\n  - conv: {out: max(in, 8) if width > max(in, 8) else 4, kernel: 3}"
+    found = refusals(with_block(body))
+    assert [item.hint for item in found if item.code == "RD301"] == [CUT_SHORT] * 3
+
+
 def test_a_parameter_of_a_stage_that_a_comma_cuts_is_answered_with_quotes() -> None:
     text = with_block(
         "parameters: {least: 1}\nbody: [norm]",

@@ -40,7 +40,7 @@ PARAMETERS = (
     Parameter("side", ("side", "x"), SIDES, ("trailing",), ("trailing",)),
     Parameter("mode", ("mode", "class"), MODES, ("wide", "thin"), ("wide",)),
     Parameter("count", ("count", "layer", "num_classes"), COUNTS, (0, 3, "1 + index % 2"), (1, "3 - 2")),
-    Parameter("window", ("window", "channels", "in_channels"), WINDOWS, (1, "3 if index == 0 else 1"), (5,)),
+    Parameter("window", ("window", "channels", "window_of_convolutions"), WINDOWS, (1, "3 if index == 0 else 1"), (5,)),
     Parameter("bias", ("bias", "nn"), BIASES, (0.25, "-2.0 * index", -3), (1.5,)),
 )  # fmt: skip
 
@@ -193,6 +193,15 @@ def _names(
         names.counts = [*names.counts, count, f"max({count} - 1, 0)"]
     if (window := held.get("window")) is not None:
         names.kernels = [*names.kernels, window, [window, 1]]
+        # Some that are too long for a line of source.
+        names.widths = [
+            *names.widths,
+            Channels(f"4 * ({window} + width // 4 * dilation + {window} * stride)", 4),
+            Channels(
+                f"(width * {window} if stride == 1 and {window} > 1 else 4 * {window} + 4)", 4
+            ),
+            Channels(f"max(4 * {window}, make_divisible(width * 0.5 + {window} * 2, 4))", 4),
+        ]
     if (bias := held.get("bias")) is not None:
         names.fills = [*names.fills, bias, f"{bias} * 2"]
     return names

@@ -156,7 +156,7 @@ def _diagnostic(
     message: str = item["msg"]
     is_key = location[-1:] == ("[key]",)
     last = str(path[-1]) if path else ""
-    if (whole or is_key) and last.endswith(")") and "(" not in last:
+    if (whole or is_key) and ")" in last.partition("(")[0]:
         message = f"`{last[:60]}` is the end of an expression, and stands where a key does"
         return source.diagnostic("RD301", message, path, key=True, hint=CUT_SHORT)
     if kind == "extra_forbidden":

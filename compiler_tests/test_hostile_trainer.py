@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -142,8 +143,11 @@ def test_a_run_that_is_stopped_before_its_first_step_is_saved_and_goes_on(tmp_pa
     assert "interrupted in epoch 1, and saved" in done.stdout
     assert script(tmp_path, "--out", "run", "--resume").returncode == 0
     assert script(tmp_path, "--out", "whole").returncode == 0
-    stopped, whole = (tmp_path / name / "last.safetensors" for name in ("run", "whole"))
-    assert stopped.read_bytes() == whole.read_bytes()
+    stopped, whole = (
+        sha256((tmp_path / name / "last.safetensors").read_bytes()).hexdigest()
+        for name in ("run", "whole")
+    )
+    assert stopped == whole
 
 
 @pytest.mark.slow

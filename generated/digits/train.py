@@ -240,7 +240,8 @@ def main() -> int:
     def save(epoch: int, step: int) -> None:
         """The weights, and what a resumed run needs: `epoch` epochs and `step` steps are done."""
         weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-        tensors = safetensors.torch.save(weights, {"network": NETWORK, "spec": SPEC_HASH})
+        # One entry: several would be written in no fixed order, and equal runs give equal files.
+        tensors = safetensors.torch.save(weights, {"spec_sha256": SPEC_HASH})
         write(last, tensors)
         if step == 0 and history and best_of(history) is history[-1]:
             write(out / "best.safetensors", tensors)

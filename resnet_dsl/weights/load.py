@@ -77,7 +77,7 @@ def load(path: Path) -> Checkpoint:
                 hint="save the weights with model.state_dict()",
             )
         )
-    spec_hash = metadata.get("spec_sha256") or metadata.get("spec")
+    spec_hash = metadata.get("spec_sha256")
     return Checkpoint(arrays, kind, kind != "safetensors", tuple(notes), path, spec_hash)
 
 

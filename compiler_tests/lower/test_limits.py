@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import sys
 import tracemalloc
 
 import pytest
@@ -89,22 +89,17 @@ def test_the_stages_together_have_the_limit_too() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", ["", "drop_path: {rate: 0.5}\n"], ids=["residual", "dropped"])
-def test_ten_thousand_layers_become_a_graph_in_seconds_and_little_memory(more: str) -> None:
+def test_ten_thousand_layers_become_a_graph_in_little_memory(more: str) -> None:
     tracemalloc.start()
-    start = time.perf_counter()
     graph = inline(program(deep(5000, more=more)))
-    took = time.perf_counter() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(graph.nodes) >= 35_000
-    assert took < 60  # about 0.5 s, several times that under tracemalloc and on a shared machine
     assert peak < 150e6
 
 
 def test_the_work_grows_with_the_depth_and_no_faster() -> None:
     def lines(blocks: int) -> int:
-        import sys
-
         count = 0
 
         def tracer(frame: object, event: str, argument: object) -> None:

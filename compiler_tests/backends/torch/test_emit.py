@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from compiler_tests import programs
+from compiler_tests.effort import grows_linearly
 from compiler_tests.emitted import all_specs, construct, import_file
 from resnet_dsl.backends.torch.emit import emit
 from resnet_dsl.backends.torch.summary import Facts
@@ -204,16 +204,14 @@ def test_a_backbone_refuses_unknown_stages_and_lists_the_known(tmp_path: Path) -
 
 
 def test_depth_costs_no_lines_and_linear_time() -> None:
-    def seconds(depth: int) -> tuple[float, int]:
-        program = programs.stochastic(depth)
-        start = time.perf_counter()
-        text = emit(program, FACTS)
-        return time.perf_counter() - start, len(text.splitlines())
+    lengths = []
 
-    seconds(10)  # the template is compiled once
-    (short, few), (long, many) = seconds(1_000), seconds(10_000)
-    assert few == many
-    assert long < 30 * short + 0.5
+    def prepare(depth: int) -> Callable[[], object]:
+        program = programs.stochastic(depth)
+        return lambda: lengths.append(len(emit(program, FACTS).splitlines()))
+
+    assert grows_linearly(prepare, 1_000)
+    assert len(set(lengths)) == 1
 
 
 def test_a_block_of_thousands_of_operations_is_emitted() -> None:

@@ -106,13 +106,16 @@ def test_a_run_that_is_stopped_and_resumed_equals_one_that_is_not(trained, numbe
     made, _ = trained
     name = f"stopped{int(number)}"
     out = made.folder / name
-    running = made.start("--out", name)
     metrics = out / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= 2)
-    running.send_signal(number)
-    said, _ = running.communicate(timeout=60)
+    for _ in range(5):  # a machine that is busy with other work may stop a run too late
+        running = made.start("--out", name)
+        wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= 2)
+        running.send_signal(number)
+        said, _ = running.communicate(timeout=60)
+        if len(lines(metrics)) < 12:
+            break
+        shutil.rmtree(out)
     assert running.returncode == status, said
-    assert len(lines(metrics)) < 12, "it was stopped too late to show anything"
     assert load_file(out / "last.safetensors").keys()
     if number != signal.SIGKILL:
         assert "to go on: python train.py --resume --out" in said

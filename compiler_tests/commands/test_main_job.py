@@ -50,6 +50,19 @@ def test_the_demo_writes_every_target_and_names_each_file(demo: tuple[Path, Resu
 
 
 @pytest.mark.slow
+def test_where_there_is_no_tensorrt_the_demo_does_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr("resnet_dsl.commands.demo.available", lambda: ())
+    result = run("demo", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "engine        none: no TensorRT is installed" in result.stdout
+    assert (tmp_path / "digits/digits.onnx").is_file()
+    assert not list(tmp_path.rglob("*.engine*"))
+
+
+@pytest.mark.slow
 def test_a_trained_checkpoint_goes_into_the_onnx_graph(demo: tuple[Path, Result]) -> None:
     folder, _ = demo
     weights = folder / "digits/run/last.safetensors"

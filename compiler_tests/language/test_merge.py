@@ -40,7 +40,7 @@ def test_mappings_merge_key_by_key_and_everything_else_replaces():
         "norm": {"group": {"groups": 8}},
     }
     assert list(source.data) == ["name", "stages", "train", "norm"]
-    assert source.files == (Path("child.yaml"), Path("base.yaml"))
+    assert tuple(source.texts) == ("child.yaml", "base.yaml")
 
 
 def test_each_value_keeps_the_position_it_was_written_at():
@@ -64,7 +64,7 @@ def test_names_are_relative_to_the_file_that_writes_them():
     )
     source = load("sub/child.yaml")
     assert source.data == {"name": "child", "blocks": {"a": 1}}
-    assert source.files == (Path("sub/child.yaml"), Path("base.yaml"), Path("sub/blocks.yaml"))
+    assert tuple(source.texts) == ("sub/child.yaml", "base.yaml", "sub/blocks.yaml")
 
 
 def test_a_name_that_is_no_neighbour_is_resolved():

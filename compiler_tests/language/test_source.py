@@ -378,7 +378,7 @@ def test_read_keeps_extends_and_names_the_file(tmp_path):
     file.write_text("extends: b.yaml\nname: x\n", encoding="utf-8")
     source = read(str(file))
     assert source.data == {"extends": "b.yaml", "name": "x"}
-    assert source.files == (file,)
+    assert tuple(source.texts) == (str(file),)
     assert source.positions["name",].file == str(file)
     assert source.line(source.positions["name",]) == "name: x"
     assert source.line(Position("elsewhere", 1, 1)) is None
@@ -416,6 +416,16 @@ def test_bytes_that_are_not_utf_8_are_located(tmp_path, monkeypatch):
     assert "--> a.yaml:2:1" in refusal("a.yaml")
     (tmp_path / "a.yaml").write_bytes("a: 1".encode("utf-16"))
     assert refusal("a.yaml").startswith("error[RD002]: `a.yaml` is UTF-16")
+
+
+def test_a_byte_order_mark_of_a_file_is_no_part_of_its_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("\ufeffname: x\n", encoding="utf-8")
+    source = read("a.yaml")
+    assert source.data == {"name": "x"}
+    assert source.key_positions["name",] == Position("a.yaml", 1, 1, 4)
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfb: caf\xe9\n")
+    assert "--> a.yaml:1:7" in refusal("a.yaml")
 
 
 def test_a_file_may_have_four_mebibytes(tmp_path):

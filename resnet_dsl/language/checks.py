@@ -10,7 +10,7 @@ from resnet_dsl.errors import Diagnostic, suggest
 from resnet_dsl.ir.expr import Expr, ExprError, Name, TypeName, infer
 from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.language.definitions import BlockDef, Definition, Kind, ParameterDecl
-from resnet_dsl.language.expression import Span, locate, parse
+from resnet_dsl.language.expression import locate, parse
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.misreadings import cut_short
 from resnet_dsl.language.scope import BUILT_IN, SCOPES, SIDES, Path, Types, expressions, sides
@@ -105,22 +105,13 @@ def expression_problem(
             hint = None
             if (wanted, type_) == ("int", "float"):
                 hint = "write `a // b` for a whole quotient, or `int(a)`"
-    span = None if part is None else _located(part, source, path)
+    text = source.text(path)
+    span = None if part is None or text is None else locate(text, part)
     if span is None:
         return source.diagnostic(code, message, path, why=why, hint=hint)
     return source.diagnostic(
         code, message, path, why=why, hint=hint, offset=span.offset, length=span.length
     )
-
-
-def _located(part: Expr, source: Source, path: Path) -> Span | None:
-    here: object = source.data
-    for step in path:
-        if isinstance(here, Mapping):
-            here = here.get(step)
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-            here = here[step]
-    return locate(here, part) if isinstance(here, str) else None
 
 
 def argument_problems(

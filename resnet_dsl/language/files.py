@@ -45,12 +45,11 @@ def read_text(path: Path) -> str:
         )
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise _refusal("RD002", f"`{path}` is UTF-16", hint="save it as UTF-8")
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode("utf-8").removeprefix("\ufeff")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = (
-            content[: error.start].decode("utf-8").removeprefix("\ufeff").splitlines(keepends=True)
-        )
+        before = content[: error.start].decode("utf-8").splitlines(keepends=True)
         complete = not before or before[-1].endswith(("\n", "\r"))
         line = len(before) + 1 if complete else len(before)
         column = 1 if complete else len(before[-1]) + 1

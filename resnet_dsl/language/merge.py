@@ -34,12 +34,11 @@ class _Reference:
 
 
 class Loader:
-    """Reads a spec and what it names; `texts` and `files` collect what was read."""
+    """Reads a spec and what it names; `texts` collects what was read."""
 
     def __init__(self, resolve: Callable[[str, Path], Path] | None = None) -> None:
         self.resolve = resolve
         self.texts: dict[str, Sequence[str]] = {}
-        self.files: list[Path] = []
 
     def spec(self, path: Path, chain: tuple[Path, ...] = ()) -> MapNode:
         """The tree of a spec, with what it extends beneath it and what it includes added. Raises CompileError."""
@@ -75,8 +74,6 @@ class Loader:
     def file(self, path: Path) -> MapNode:
         lines, root = parse_mapping(read_text(path), str(path))
         self.texts[str(path)] = lines
-        if path not in self.files:
-            self.files.append(path)
         return root
 
     def follow(

@@ -60,8 +60,8 @@ def unexpected(
 def cut_short(problem: str, source: Source, path: Sequence[str | int]) -> str | None:
     """A hint, where an expression that stands in { } without quotes ends at a comma of its own."""
     position = source.position(path)
-    line = None if position is None else source.line(position)
-    if position is None or line is None or not problem.endswith("is never closed"):
+    line = source.line(position)
+    if line is None or not problem.endswith("is never closed"):
         return None
     text = line[position.column - 1 :]
     cut = text[position.width :].lstrip().startswith(",") and text[0] not in "'\""

@@ -30,20 +30,20 @@ Keys: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Source:
-    """Plain data with the position of every value (`positions`) and of every key (`key_positions`)."""
+    """Plain data with the position of every value (`positions`) and of every key (`key_positions`), and the lines of
+    every file that was read (`texts`), the first one first."""
 
     data: dict[str, Any]
     positions: Mapping[Keys, Position]
     key_positions: Mapping[Keys, Position]
     texts: Mapping[str, Sequence[str]]
-    files: tuple[Path, ...] = ()
 
     def line(self, position: Position) -> str | None:
         """The source line that a position points into."""
         lines = self.texts.get(position.file, ())
         return lines[position.line - 1] if 1 <= position.line <= len(lines) else None
 
-    def position(self, path: Iterable[str | int], *, key: bool = False) -> Position | None:
+    def position(self, path: Iterable[str | int], *, key: bool = False) -> Position:
         """Where the value at `path` (or its key) is written, else the nearest place around it.
 
         A mapping on lines of its own is shown by its key: that is the line to which something has to be added.
@@ -53,13 +53,20 @@ class Source:
             return self.key_positions[keys]
         if keys in self.positions:
             return self.positions[keys]
-        while keys:
+        while keys not in self.positions:  # the top, `()`, has one always
             keys = keys[:-1]
-            found = self.positions.get(keys)
-            above = self.key_positions.get(keys)
-            if found is not None:
-                return above if above and above.line < found.line else found
-        return None
+        found, above = self.positions[keys], self.key_positions.get(keys)
+        return above if above and above.line < found.line else found
+
+    def text(self, path: Iterable[str | int]) -> str | None:
+        """The text that stands at `path`; None where it is no text, or where nothing stands."""
+        keys = tuple(path)
+        if keys not in self.positions:
+            return None
+        here: Any = self.data
+        for step in keys:
+            here = here[step]
+        return here if isinstance(here, str) else None
 
     def diagnostic(
         self,
@@ -81,29 +88,23 @@ class Source:
         """
         keys = tuple(path)
         position = self.position(keys, key=key)
-        line = None if position is None else self.line(position)
-        if (
-            position
-            and line is not None
-            and keys in self.positions
-            and not key
-            and (offset or length)
-        ):
+        line = self.line(position)
+        if line is not None and keys in self.positions and not key and (offset or length):
             position = narrow(position, line, offset, length)
         return Diagnostic(code, message, position, line, why, hint, related)
 
 
 def parse_text(text: str, file: str = "<text>") -> Source:
     """One spec from text. Raises CompileError with every independent finding."""
-    lines, root = parse_mapping(text, file)
-    return to_source(root, {file: lines}, ())
+    lines, root = parse_mapping(text.removeprefix("\ufeff"), file)
+    return to_source(root, {file: lines})
 
 
 def read(path: str | Path) -> Source:
     """One spec file as it stands: `extends` and `include` remain in the data. Raises CompileError."""
     path = Path(path)
     lines, root = parse_mapping(read_text(path), str(path))
-    return to_source(root, {str(path): lines}, (path,))
+    return to_source(root, {str(path): lines})
 
 
 def load(
@@ -129,12 +130,11 @@ def load(
     root = loader.spec(Path(path))
     if overrides:
         root = apply(root, overrides, loader.texts)
-    return to_source(root, loader.texts, tuple(loader.files))
+    return to_source(root, loader.texts)
 
 
 def parse_mapping(text: str, file: str) -> tuple[tuple[str, ...], MapNode]:
     """The lines of a text and its tree, whose top is a mapping. Raises CompileError."""
-    text = text.removeprefix("\ufeff")
     lines = split_lines(text)
     check_characters(text, file, lines)
     root = compose(text, file, lines)
@@ -162,7 +162,7 @@ def parse_mapping(text: str, file: str) -> tuple[tuple[str, ...], MapNode]:
     return lines, root
 
 
-def to_source(root: MapNode, texts: Mapping[str, Sequence[str]], files: tuple[Path, ...]) -> Source:
+def to_source(root: MapNode, texts: Mapping[str, Sequence[str]]) -> Source:
     """Plain data and positions; each alias becomes data of its own, so that nothing is shared."""
     positions: dict[Keys, Position] = {}
     key_positions: dict[Keys, Position] = {}
@@ -182,4 +182,4 @@ def to_source(root: MapNode, texts: Mapping[str, Sequence[str]], files: tuple[Pa
                     data[name] = plain(value, below)
                 return data
 
-    return Source(plain(root, ()), positions, key_positions, texts, files)
+    return Source(plain(root, ()), positions, key_positions, texts)

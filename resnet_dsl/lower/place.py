@@ -74,22 +74,12 @@ class Place:
     ) -> RefusalError:
         """An error about a part of the expression that stands here."""
         more: dict[str, Any] = {"hint": error.hint}
-        text = self.text()
+        text = self.source.text(self.path)
         if text is not None and error.expression is not None:
             span = locate(text, error.expression)
             if span is not None:
                 more |= {"offset": span.offset, "length": span.length}
         return self.error(code, f"{prefix}{error.message}", reads=reads, why=why, **more)
-
-    def text(self) -> str | None:
-        """The text that stands here; None where it is no text."""
-        here: Any = self.source.data
-        for step in self.path:
-            try:
-                here = here[step]
-            except (KeyError, IndexError, TypeError):
-                return None
-        return here if isinstance(here, str) else None
 
 
 def blamed(error: CompileError, call: Place, label: str) -> RefusalError:
@@ -107,7 +97,7 @@ def blamed(error: CompileError, call: Place, label: str) -> RefusalError:
                 else (Related(item.position, item.line_text, f"here, in {label}"),)
             )
             position = call.source.position(call.path)
-            line = None if position is None else call.source.line(position)
+            line = call.source.line(position)
             related = (*item.related, *inside)
             found.append(replace(item, position=position, line_text=line, related=related))
         else:
@@ -117,7 +107,7 @@ def blamed(error: CompileError, call: Place, label: str) -> RefusalError:
 
 def _called(call: Place, item: Diagnostic) -> tuple[Related, ...]:
     position = call.source.position(call.path)
-    if position is None or position == item.position:
+    if position == item.position:
         return ()
     return (Related(position, call.source.line(position), "called here"),)
 

@@ -126,18 +126,14 @@ def _stage_names(spec: Spec, root: Place) -> list[Diagnostic]:
             )
         elif first is not place:
             position = first.source.position(first.path)
-            related = (
-                Related(position, first.source.line(position), "the first one")
-                if position is not None
-                else None
-            )
+            related = Related(position, first.source.line(position), "the first one")
             found.append(
                 place.diagnostic(
                     "RD109",
                     f"two stages are named `{name}`",
                     why="a stage without a `name` is called `layer` and its number",
                     hint="choose another `name`",
-                    related=() if related is None else (related,),
+                    related=(related,),
                 )
             )
     return found

@@ -214,6 +214,27 @@ def test_depth_costs_no_lines_and_linear_time() -> None:
     assert len(set(lengths)) == 1
 
 
+def test_stages_inside_of_a_chain_cost_linear_time() -> None:
+    def prepare(count: int) -> Callable[[], object]:
+        program = flat_stages(count)
+        return lambda: emit(program, FACTS)
+
+    assert emit(flat_stages(3), FACTS).count("# stage") == 3
+    assert grows_linearly(prepare, 1_000)
+
+
+def flat_stages(count: int) -> Program:
+    """One flat chain of as many stages of one layer each."""
+    flat = programs.vgg()
+    members, features = [], []
+    for place in range(0, 2 * count, 2):
+        given = programs.arguments(into=8 if place else 3, width=8)
+        members.append(Call(str(place), "conv_layer", given, 0, splice=True))
+        features.append(Feature(f"stage{place // 2 + 1}", 1, 8, 1, 16, 16, place + 2))
+    main = [Chain("features", tuple(members), 0, "features"), *programs.head(8, 1)]
+    return programs.program("flat", "A flat trunk.", main, [flat.functions["conv_layer"]], features)
+
+
 def test_a_block_of_thousands_of_operations_is_emitted() -> None:
     body = programs.straight(*((f"conv{i}", programs.conv(4, 4, 3)) for i in range(5_000)))
     text = emit(one_block("deep", body), FACTS)

@@ -220,15 +220,18 @@ def _if_filled(slot: str) -> Callable[[Sequence[Node]], Node]:
 def _notes(function: Function, features: Sequence[Feature]) -> dict[int, dict[int, str]]:
     """For chains with features inside: comments at the members where stages begin."""
     notes: dict[int, dict[int, str]] = {}
+    places: dict[int, dict[int, int]] = {}
     starts: dict[int, int] = {}
     for item in features:
         if item.chain_end is None:
             continue
-        chain = function.body[item.value - 1]
-        assert isinstance(chain, Chain)
-        places = {int(member.name): index for index, member in enumerate(chain.members)}
-        start = places[starts.get(item.value, 0)]
+        at = item.value - 1
+        if at not in places:
+            chain = function.body[at]
+            assert isinstance(chain, Chain)
+            places[at] = {int(each.name): index for index, each in enumerate(chain.members)}
+        start = places[at][starts.get(at, 0)]
         shape = f"{item.stage}: (N, {item.channels}, {item.height}, {item.width})"
-        notes.setdefault(item.value - 1, {})[start] = shape
-        starts[item.value] = item.chain_end
+        notes.setdefault(at, {})[start] = shape
+        starts[at] = item.chain_end
     return notes

@@ -116,6 +116,23 @@ def test_an_output_that_is_no_stage_is_an_error_that_lists_them():
     assert problem.hint == "did you mean `layer2`?"
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("LAYER-1", "did you mean `layer1`?"),
+        ("logarithm", "name one of them"),
+        ("layer" * 10_000, "name one of them"),
+    ],
+    ids=["case", "nothing near", "long"],
+)
+def test_an_output_that_is_no_stage_is_compared_as_every_other_name_is(name, hint):
+    with pytest.raises(CompileError) as caught:
+        onnx_runs.to_bytes(residual_net(), WEIGHTS, OnnxOptions(outputs=(name,)))
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "RD642"
+    assert problem.hint == hint
+
+
 def test_names_that_would_collide_are_kept_apart():
     build = Builder(3, 4)
     build.add("input", RELU)

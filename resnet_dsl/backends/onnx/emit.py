@@ -5,13 +5,12 @@ initialiser by its state-dict key. The image is `input` (N, C, H, W), the result
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from resnet_dsl.backends.onnx import proto
 from resnet_dsl.backends.onnx.builder import GraphBuilder
 from resnet_dsl.backends.onnx.operators import Operands, emit_operation
 from resnet_dsl.backends.onnx.options import OnnxOptions, constants_of, opset_of
-from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.errors import CompileError, Diagnostic, suggest
 from resnet_dsl.ir.graph import DType, Graph, Shape
 from resnet_dsl.ir.ops import AdaptiveAvgPool
 
@@ -45,7 +44,7 @@ def emit(graph: Graph, options: OnnxOptions) -> Emitted:
         read = Operands(
             tuple([values[value] for value in node.inputs]),
             tuple([constant.name for constant in node.constants]),
-            graph.nodes[first - 1].shape if first else graph.input,
+            _shape(graph, first),
             dynamic[first],
         )
         values.append(emit_operation(build, node, result_names[number], read))
@@ -81,13 +80,12 @@ def _features(graph: Graph, options: OnnxOptions) -> dict[str, int]:
                 )
             )
         if name not in stages:
-            near = get_close_matches(name, stages, 1)
             raise CompileError(
                 Diagnostic(
                     "RD642",
                     f"there is no stage `{name}` to be an output",
                     why=f"the stages of {graph.name} are {', '.join(stages) or 'none'}",
-                    hint=f"did you mean `{near[0]}`?" if near else "name one of them",
+                    hint=suggest(name, stages) or "name one of them",
                 )
             )
     return {name: stages[name] for name in options.outputs}

@@ -187,15 +187,12 @@ class _Forward:
         return next(filter(is_free, _spellings(role)))
 
     def _finish(self, result: int) -> None:
-        held = self.pending.pop(result, None)
-        if held is None:
+        name = self.outcome
+        if result == 0:
             name = self.variables[result]
-            if result == 0:
-                self.out.append(f"{' ' * BODY}return {name}")
-                return
-            held = _Pending(Atom(name), "light", True, (name,), 0)
-        self.out += statement(f"{self.outcome}: Tensor = ", held.node, indent=BODY)
-        self.out.append(f"{' ' * BODY}return {self.outcome}")
+        else:
+            self.out += statement(f"{name}: Tensor = ", self._use(result).node, indent=BODY)
+        self.out.append(f"{' ' * BODY}return {name}")
 
 
 def called(function: str) -> Callable[[Sequence[Node]], Node]:

@@ -3,7 +3,7 @@
     node = Atom(text)                                 a name, a number, an arithmetic expression
          | Call(function, arguments, exploded)        f(a, b)
          | Group("(" | "[" | "{", items, exploded)    a tuple, a list, a dictionary
-         | Each(element, clause)                      (element for … in …)
+         | Each(element, clauses)                     (element for … in …)
          | Prefixed(prefix, node)                     key=node, *node, "key": node
          | Noted(comment, node)                       an item with a comment line above it
 
@@ -48,7 +48,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """A generator in parentheses; `clause` is what follows the element: `for _ in range(3)`."""
+    """A generator in parentheses; `clauses` are what follows the element: `for _ in range(3)`."""
 
     element: Node
     clauses: tuple[Node, ...]

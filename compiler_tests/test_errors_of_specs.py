@@ -152,6 +152,12 @@ CASES = {
         "there is no `numbr` here",
         "did you mean `number`?",
     ),
+    "an unknown name whose letters stand in a function's name before it": Case(
+        changed((STAGE, 'block: bottleneck, depth: 2, width: 16, expansion: "max(«x», 1)"')),
+        "RD302",
+        "there is no `x` here",
+        None,
+    ),
     "an expression of the wrong type": Case(
         changed((STAGE, "block: basic, depth: 2, width: «32 / 2»")),
         "RD303",

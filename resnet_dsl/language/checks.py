@@ -12,7 +12,7 @@ from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.language.definitions import BlockDef, Definition, Kind, ParameterDecl
 from resnet_dsl.language.expression import locate, parse
 from resnet_dsl.language.fields import CallForm
-from resnet_dsl.language.misreadings import cut_short
+from resnet_dsl.language.misreadings import syntax_problem
 from resnet_dsl.language.scope import BUILT_IN, SCOPES, SIDES, Path, Types, expressions, sides
 from resnet_dsl.language.source import Source
 from resnet_dsl.language.tokens import ExpressionSyntaxError
@@ -139,14 +139,7 @@ def argument_problems(
             try:
                 tree = parse(raw)
             except ExpressionSyntaxError as error:
-                yield source.diagnostic(
-                    "RD301",
-                    error.message,
-                    where,
-                    hint=cut_short(error.message, source, where) or error.hint,
-                    offset=error.offset,
-                    length=error.length,
-                )
+                yield syntax_problem(error, source, where)
                 continue
             problem = expression_problem(tree, types, parameter.type, source, where)
             if problem is not None:
@@ -158,10 +151,17 @@ def argument_problems(
                 yield source.diagnostic(refusal.code, message, where, hint=refusal.hint)
     for name, parameter in declared.items():
         if parameter.default is None and name not in form.arguments:
-            yield source.diagnostic(
-                "RD204",
-                f"the {kind} `{form.name}` needs `{name}`",
-                path,
-                key=True,
-                hint=f"add `{name}: …`" + (f" ({parameter.doc})" if parameter.doc else ""),
-            )
+            yield missing_argument(kind, form.name, name, parameter, source, path)
+
+
+def missing_argument(
+    kind: Kind, called: str, name: str, declared: ParameterDecl, source: Source, path: Path
+) -> Diagnostic:
+    """A call at `path` does not give a parameter that has no default."""
+    return source.diagnostic(
+        "RD204",
+        f"the {kind} `{called}` needs `{name}`",
+        path,
+        key=True,
+        hint=f"add `{name}: …`" + (f" ({declared.doc})" if declared.doc else ""),
+    )

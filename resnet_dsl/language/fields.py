@@ -59,16 +59,7 @@ def _expression(value: object) -> object:
         try:
             return parse(value)
         except ExpressionSyntaxError as error:
-            raise PydanticCustomError(
-                "expression",
-                "{problem}",
-                {
-                    "problem": error.message,
-                    "offset": error.offset,
-                    "length": error.length,
-                    "hint": error.hint,
-                },
-            ) from None
+            raise PydanticCustomError("expression", "{error}", {"error": error}) from None
     if isinstance(value, EXPR_TYPES):
         return value
     raise PydanticCustomError("expression_type", "expected a number or an expression", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from resnet_dsl.errors import Diagnostic
 from resnet_dsl.language.source import Source
 from resnet_dsl.language.tokens import ExpressionSyntaxError, Token
 
@@ -57,7 +58,21 @@ def unexpected(
             )
 
 
-def cut_short(problem: str, source: Source, path: Sequence[str | int]) -> str | None:
+def syntax_problem(
+    error: ExpressionSyntaxError, source: Source, path: Sequence[str | int]
+) -> Diagnostic:
+    """What stands at `path` is no expression: the finding, at the part at fault."""
+    return source.diagnostic(
+        "RD301",
+        error.message,
+        path,
+        hint=_cut_short(error.message, source, path) or error.hint,
+        offset=error.offset,
+        length=error.length,
+    )
+
+
+def _cut_short(problem: str, source: Source, path: Sequence[str | int]) -> str | None:
     """A hint, where an expression that stands in { } without quotes ends at a comma of its own."""
     position = source.position(path)
     line = source.line(position)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.language.misreadings import CUT_SHORT, cut_short
+from resnet_dsl.language.misreadings import CUT_SHORT, syntax_problem
 from resnet_dsl.language.source import Source
 from resnet_dsl.language.synonyms import hint_for
 
@@ -168,14 +168,7 @@ def _diagnostic(
     if kind == "missing":
         return source.diagnostic("RD102", f"`{name}` is missing", path, hint=f"add `{name}: …`")
     if kind == "expression":
-        return source.diagnostic(
-            "RD301",
-            context["problem"],
-            path,
-            hint=cut_short(context["problem"], source, path) or context.get("hint"),
-            offset=int(context.get("offset") or 0),
-            length=int(context.get("length") or 1),
-        )
+        return syntax_problem(context["error"], source, path)
     if kind == "identifier":
         return source.diagnostic(
             "RD104",

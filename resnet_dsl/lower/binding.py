@@ -8,13 +8,14 @@ from typing import Any
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
 from resnet_dsl.ir.expr import Expr, Literal, Name, Value, literal
 from resnet_dsl.ir.expr import names as names_of
+from resnet_dsl.language.checks import missing_argument
 from resnet_dsl.language.definitions import Definition, ParameterDecl
-from resnet_dsl.language.expression import parse
+from resnet_dsl.language.expression import locate, parse
 from resnet_dsl.language.library import Located
-from resnet_dsl.language.misreadings import cut_short
+from resnet_dsl.language.misreadings import syntax_problem
 from resnet_dsl.language.schema import MAX_CHANNELS
 from resnet_dsl.language.tokens import ExpressionSyntaxError
-from resnet_dsl.lower.place import Place, Scope
+from resnet_dsl.lower.place import Place, RefusalError, Scope
 
 _BUILT_IN = ParameterDecl(type="int", minimum=1, maximum=MAX_CHANNELS)
 
@@ -34,14 +35,13 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
     try:
         tree = parse(raw)
     except ExpressionSyntaxError as error:
-        hint = cut_short(error.message, place.source, place.path) or error.hint
-        raise place.error(
-            "RD301", error.message, hint=hint, offset=error.offset, length=error.length
-        ) from None
+        raise RefusalError(syntax_problem(error, place.source, place.path)) from None
     known = {*scope.env, *scope.symbols}
     unknown = sorted(names_of(tree) - known)
     if unknown:
         listed = ", ".join(sorted(known))
+        span = locate(raw, Name(unknown[0]))
+        assert span is not None
         raise place.error(
             "RD302",
             f"there is no `{unknown[0]}` here",
@@ -49,8 +49,8 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
             if known
             else f"a value of type {declared.type} stands here, and no name is known",
             hint=suggest(unknown[0], known),
-            offset=raw.index(unknown[0]),
-            length=len(unknown[0]),
+            offset=span.offset,
+            length=span.length,
         )
     return tree
 
@@ -128,14 +128,8 @@ def bind(
             default = float(declared.default) if declared.type == "float" else declared.default
             result[name] = (literal(default), default)
         else:
-            found.append(
-                place.diagnostic(
-                    "RD204",
-                    f"the {located.kind} `{located.name}` needs `{name}`",
-                    key=True,
-                    hint=f"add `{name}: …`" + (f" ({declared.doc})" if declared.doc else ""),
-                )
-            )
+            kind, called = located.kind, located.name
+            found.append(missing_argument(kind, called, name, declared, place.source, place.path))
     if found:
         raise CompileError(found)
     return result

@@ -39,14 +39,6 @@ def sites(body: Iterable[Statement]) -> Iterator[Site]:
 
 def callers_first(program: Program) -> list[str]:
     """The functions that are reachable, every one after all that call it."""
-    called: dict[str, list[str]] = {}
-    pending = [program.main]
-    while pending:
-        function = pending.pop()
-        for site in sites(function.body):
-            if site.function not in called:
-                called[site.function] = []
-                pending.append(program.functions[site.function])
     order: list[str] = []
     done: set[str] = set()
     stack = [(program.main.name, _callees(program.main))]
@@ -67,6 +59,23 @@ def _callees(function: Function) -> Iterator[str]:
     return iter(dict.fromkeys(site.function for site in sites(function.body)))
 
 
+def map_members(
+    body: Iterable[Statement], change: Callable[[Apply | Call], Apply | Call]
+) -> tuple[Statement, ...]:
+    """The body with every operation and every call rewritten, those inside of its chains too."""
+
+    def statement(item: Statement) -> Statement:
+        match item:
+            case Apply() | Call():
+                return change(item)
+            case Chain():
+                return replace(item, members=tuple(change(each) for each in item.members))
+            case UseSlot():
+                return item
+
+    return tuple(statement(item) for item in body)
+
+
 def map_sites(function: Function, change: Callable[[str, Arguments], Arguments]) -> Function:
     """The function with the arguments of every call, and of every filled slot, rewritten."""
 
@@ -79,16 +88,7 @@ def map_sites(function: Function, change: Callable[[str, Arguments], Arguments])
         slots = tuple((slot, reference(filled)) for slot, filled in item.slots)
         return replace(item, arguments=change(item.function, item.arguments), slots=slots)
 
-    def statement(item: Statement) -> Statement:
-        match item:
-            case Apply() | Call():
-                return member(item)
-            case Chain():
-                return replace(item, members=tuple(member(each) for each in item.members))
-            case UseSlot():
-                return item
-
-    return replace(function, body=tuple(statement(item) for item in function.body))
+    return replace(function, body=map_members(function.body, member))
 
 
 def map_ops(function: Function, change: Callable[[Expr], Expr]) -> Function:
@@ -97,25 +97,16 @@ def map_ops(function: Function, change: Callable[[Expr], Expr]) -> Function:
     def member(item: Apply | Call) -> Apply | Call:
         return replace(item, op=rewritten(item.op, change)) if isinstance(item, Apply) else item
 
-    def statement(item: Statement) -> Statement:
-        match item:
-            case Apply():
-                return member(item)
-            case Chain():
-                return replace(item, members=tuple(member(each) for each in item.members))
-            case Call() | UseSlot():
-                return item
-
-    return replace(function, body=tuple(statement(item) for item in function.body))
+    return replace(function, body=map_members(function.body, member))
 
 
-def names_read(function: Function) -> frozenset[str]:
-    """The parameters that a function's operations and calls read."""
+def names_read(body: Iterable[Statement]) -> frozenset[str]:
+    """The names that the operations and calls of a body read: the parameters of its function."""
     read: set[str] = set()
-    for site in sites(function.body):
-        for _, value in site.arguments:
-            read |= names(value)
-    for member in members(function.body):
+    for member in members(body):
         if isinstance(member, Apply):
             read |= free_names(member.op)
+        for site in sites((member,)):
+            for _, value in site.arguments:
+                read |= names(value)
     return frozenset(read)

@@ -23,14 +23,21 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TypeAlias
 
-from resnet_dsl.ir.calls import callers_first, map_ops, map_sites, members, names_read, sites
+from resnet_dsl.ir.calls import (
+    callers_first,
+    map_members,
+    map_ops,
+    map_sites,
+    members,
+    names_read,
+    sites,
+)
 from resnet_dsl.ir.expr import Expr, Literal, Name, substitute
 from resnet_dsl.ir.ops import Conv
 from resnet_dsl.ir.program import (
     Apply,
     Arguments,
     Call,
-    Chain,
     Function,
     Parameter,
     Program,
@@ -162,19 +169,13 @@ def _settle_slots(main: Function, functions: Functions) -> tuple[Function, Funct
         settled = replace(function, slots=slots, required_slots=required)
         return settled if slots == function.slots else _without_slots(settled)
 
-    def member(item: Statement) -> Statement:
+    def member(item: Apply | Call) -> Apply | Call:
         if isinstance(item, Call):
             return replace(item, slots=tuple(s for s in item.slots if filled[item.function][s[0]]))
         return item
 
     def clean(function: Function) -> Function:
-        body = tuple(
-            replace(item, members=tuple(member(each) for each in item.members))  # type: ignore[misc]
-            if isinstance(item, Chain)
-            else member(item)
-            for item in function.body
-        )
-        return replace(function, body=body)
+        return replace(function, body=map_members(function.body, member))
 
     return clean(main), {name: clean(settle(item)) for name, item in functions.items()}
 
@@ -207,7 +208,7 @@ def _drop_unused(main: Function, functions: Functions) -> tuple[Function, Functi
     trimmed: Functions = {}
     for name in reversed(functions):
         function = map_sites(functions[name], used)
-        read = names_read(function)
+        read = names_read(function.body)
         parameters = tuple(item for item in function.parameters if item.name in read)
         kept[name] = frozenset(item.name for item in parameters)
         trimmed[name] = replace(function, parameters=parameters)

@@ -9,8 +9,9 @@ from typing import assert_never
 from resnet_dsl.backends.torch.layout import Atom, Call, Each, Group, Node, Noted, Prefixed, keyword
 from resnet_dsl.backends.torch.modules import Writer, constructor
 from resnet_dsl.backends.torch.names import LAYER, Names, Spelling
-from resnet_dsl.backends.torch.runs import Member, Run, names_in, runs
+from resnet_dsl.backends.torch.runs import Member, Run, runs
 from resnet_dsl.ir import program as ir
+from resnet_dsl.ir.calls import names_read
 from resnet_dsl.ir.expr import Name
 from resnet_dsl.ir.ops import (
     Add,
@@ -120,8 +121,8 @@ class Module:
             spelled = run.variable
             if isinstance(called, ir.Call):
                 spelled = self.spellings[called.function].parameters.get(spelled, spelled)
-            read = {write(Name(name)) for name in names_in(run.pattern) if name != run.variable}
-            variable = self.names.inner(read).take(spelled)
+            read = names_read(member.item for member in run.pattern) - {run.variable}
+            variable = self.names.inner({write(Name(name)) for name in read}).take(spelled)
             inner = write.renaming(run.variable, variable)
         loop = Atom(f"for {variable} in {_range(run)}")
         first = run.pattern[0]

@@ -14,6 +14,7 @@ from typing import Literal
 
 from resnet_dsl.backends.torch.layout import Atom, Call, Group, Line, Node, deeper, keyword
 from resnet_dsl.ir import program as ir
+from resnet_dsl.ir.calls import members
 from resnet_dsl.ir.expr import Expr
 from resnet_dsl.ir.ops import BatchNorm, Conv, FrozenBatchNorm, GroupNorm, Init, Linear
 from resnet_dsl.ir.program import Apply, Chain, Function, Program, SymbolicOp
@@ -196,10 +197,9 @@ class Policy:
 def operations(program: Program) -> Iterator[SymbolicOp]:
     """Every operation that stands in the program, once for each place."""
     for function in (program.main, *program.functions.values()):
-        for item in function.body:
-            for member in item.members if isinstance(item, Chain) else (item,):
-                if isinstance(member, Apply):
-                    yield member.op
+        for member in members(function.body):
+            if isinstance(member, Apply):
+                yield member.op
 
 
 def draw(init: Init, tensor: str) -> Node:

@@ -269,4 +269,4 @@ def _cut(main: Function, features: Sequence[Feature]) -> int:
         oldest = min(oldest, *(item.operands if isinstance(item, ir.Apply) else (item.operand,)))
         if oldest >= index:
             cut = index
-    return 0 if names_read(replace(main, body=main.body[:cut])) else cut
+    return 0 if names_read(main.body[:cut]) else cut

@@ -6,15 +6,14 @@ become one run each, so that a stage of a thousand blocks is one line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count as counted
 from typing import TypeAlias
 
+from resnet_dsl.ir.calls import names_read
 from resnet_dsl.ir.expr import Expr, Literal, Name, add, literal, mul
-from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.ir.program import Apply, Arguments, Call, Reference
-from resnet_dsl.ir.symbolic import free_names
 
 LONGEST_PATTERN = 8
 FEWEST_IN_LOOP = 3  # of patterns, and of calls that count; two equal calls are a loop already
@@ -115,7 +114,8 @@ def _loop(
     variable, start, step = names[lead], starts[lead], steps[lead]
     if any(steps[index] % step for index in counting):
         variable, start, step = "index", 0, 1
-    read = names_in(pattern)  # the variable must not hide what the pattern reads
+    # The variable must not hide what the pattern reads.
+    read = names_read(member.item for member in pattern)
     variable = next(name for name in _spellings(variable) if name not in read)
     leaves: list[Expr] = []
     for value, each in zip(starts, steps, strict=True):
@@ -124,19 +124,6 @@ def _loop(
         leaves.append(add(over, literal(value - factor * start)))
     supply = iter(leaves)
     return Run(tuple(_put_together(m, supply) for m in pattern), count, variable, start, step)
-
-
-def names_in(members: Iterable[Member]) -> frozenset[str]:
-    """The names that the expressions of members read."""
-    found: set[str] = set()
-    for member in members:
-        if isinstance(member.item, Apply):
-            found |= free_names(member.item.op)
-        else:
-            found.update(
-                *(names_of(value) for given in _arguments(member.item) for _, value in given)
-            )
-    return frozenset(found)
 
 
 def _spellings(name: str) -> Iterator[str]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Literal
 
-from resnet_dsl.ir.expr import Value, names
+from resnet_dsl.ir.calls import map_members, names_read
+from resnet_dsl.ir.expr import Value
 from resnet_dsl.ir.program import (
     Apply,
     Call,
-    Chain,
     Function,
     Parameter,
     Reference,
     Statement,
     UseSlot,
 )
-from resnet_dsl.ir.symbolic import free_names
 from resnet_dsl.lower.place import Place
 
 FIRST_PARAMETERS = ("in", "out", "width", "stride", "dilation")
@@ -31,28 +31,6 @@ _TYPES: dict[type, Literal["int", "float", "bool", "str"]] = {
     bool: "bool",
     str: "str",
 }
-
-
-def names_in(statements: Sequence[Statement]) -> frozenset[str]:
-    """The free names of a body: what its function takes as parameters."""
-    found: set[str] = set()
-
-    def reference(item: Reference | Call | None) -> None:
-        for _, tree in item.arguments if item is not None else ():
-            found.update(names(tree))
-
-    for statement in statements:
-        for member in statement.members if isinstance(statement, Chain) else (statement,):
-            match member:
-                case Apply():
-                    found |= free_names(member.op)
-                case Call():
-                    reference(member)
-                    for _, filled in member.slots:
-                        reference(filled)
-                case UseSlot() | Chain():
-                    pass
-    return frozenset(found)
 
 
 class Registry:
@@ -88,7 +66,7 @@ class Registry:
                 f"the blocks here have more than {MAX_STATEMENTS:,} operations of different kinds",
                 hint="give more calls the same parameters, so that they can share a function",
             )
-        free = names_in(body)
+        free = names_read(body)
         order = [name for name in FIRST_PARAMETERS if name in free]
         order += [name for name in env if name in free and name not in order]
         parameters = tuple(Parameter(name, _TYPES[type(env[name])]) for name in order)
@@ -108,8 +86,10 @@ class Registry:
         final: dict[str, str] = {}
         taken: set[str] = set()
         for base, variants in self._variants.items():
+            numbers = count(2)
             for name, conditions in variants:
-                final[name] = _distinct(base, conditions if len(variants) > 1 else (), taken)
+                told = conditions if len(variants) > 1 else ()
+                final[name] = _distinct(base, told, numbers, taken)
         functions = {
             final[name]: replace(function, name=final[name], body=_renamed(function.body, final))
             for name, function in self.functions.items()
@@ -117,15 +97,14 @@ class Registry:
         return functions, _renamed(main, final)
 
 
-def _distinct(base: str, conditions: Sequence[str], taken: set[str]) -> str:
+def _distinct(base: str, conditions: Sequence[str], numbers: Iterator[int], taken: set[str]) -> str:
+    """A name that is not taken. `numbers` counts on for each base: what it has passed is taken."""
     words = [word for word in conditions if re.fullmatch(r"[a-z][a-z_0-9]*", word)]
-    candidates = [f"{base}_{words[0]}" if words else base]
-    number = 2
-    while candidates[-1] in taken:
-        candidates.append(f"{base}_{number}")
-        number += 1
-    taken.add(candidates[-1])
-    return candidates[-1]
+    name = f"{base}_{words[0]}" if words else base
+    while name in taken:
+        name = f"{base}_{next(numbers)}"
+    taken.add(name)
+    return name
 
 
 def _renamed(body: tuple[Statement, ...], final: Mapping[str, str]) -> tuple[Statement, ...]:
@@ -134,21 +113,10 @@ def _renamed(body: tuple[Statement, ...], final: Mapping[str, str]) -> tuple[Sta
     def reference(item: Reference | None) -> Reference | None:
         return None if item is None else replace(item, function=final[item.function])
 
-    def call(item: Call) -> Call:
+    def member(item: Apply | Call) -> Apply | Call:
+        if isinstance(item, Apply):
+            return item
         slots = tuple((slot, reference(filled)) for slot, filled in item.slots)
         return replace(item, function=final[item.function], slots=slots)
 
-    renamed: list[Statement] = []
-    for statement in body:
-        match statement:
-            case Call():
-                renamed.append(call(statement))
-            case Chain():
-                members = tuple(
-                    call(member) if isinstance(member, Call) else member
-                    for member in statement.members
-                )
-                renamed.append(replace(statement, members=members))
-            case Apply() | UseSlot():
-                renamed.append(statement)
-    return tuple(renamed)
+    return map_members(body, member)

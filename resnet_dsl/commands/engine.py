@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
     written_onnx = write_onnx(artifacts, compilation, weights, build_options)
     model = artifacts.records[0].path
     engine = folder / f"{name}.{request.precision}.engine"
-    report = build_engine(model, engine, options, on_progress=None if quiet else _Show())
+    report = _built(model, engine, options, quiet=quiet)
     described = manifest(
         report,
         spec_name=name,
@@ -106,15 +107,25 @@ def _facts(report: EngineReport) -> list[str]:
     return lines
 
 
-class _Show:
-    """Progress of the builder on one line of a terminal; nothing where there is none."""
+def _built(model: Path, engine: Path, options: EngineOptions, *, quiet: bool) -> EngineReport:
+    """The engine, with its progress on one line of a terminal, which is empty again at the end; no progress where there
+    is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        return build_engine(model, engine, options)
+    try:
+        return build_engine(model, engine, options, on_progress=_show)
+    finally:
+        with suppress(OSError):  # the terminal may be what has gone
+            _on_the_line("")
 
-    def __call__(self, progress: Progress) -> None:
-        if sys.stderr.isatty():
-            done = "" if progress.fraction is None else f" {progress.fraction:.0%}"
-            print(f"\r\033[Kengine    {progress.stage}{done}", end="", file=sys.stderr, flush=True)
-            if progress.fraction == 1:
-                print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+def _show(progress: Progress) -> None:
+    done = "" if progress.fraction is None else f" {progress.fraction:.0%}"
+    _on_the_line(f"engine    {progress.stage}{done}")
+
+
+def _on_the_line(text: str) -> None:
+    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _sha256(path: Path) -> str:

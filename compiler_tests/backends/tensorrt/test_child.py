@@ -11,30 +11,12 @@ from typing import Any
 
 import pytest
 
+from compiler_tests.backends.tensorrt.workers import ENGINE, RESULT, START
 from resnet_dsl.backends.tensorrt import products
 from resnet_dsl.backends.tensorrt.builder import build_engine
 from resnet_dsl.backends.tensorrt.options import EngineOptions
 from resnet_dsl.backends.tensorrt.report import EngineReport
 from resnet_dsl.errors import CompileError, Diagnostic
-
-START = """
-import json, os, signal, sys, time
-request = json.load(sys.stdin)
-def say(event, **fields): print(json.dumps({"event": event, **fields}), flush=True)
-"""
-RESULT = {
-    "version": "1.7.1.116",
-    "precision": "fp16",
-    "targets": [86],
-    "profiles": [],
-    "inputs": [],
-    "outputs": [],
-    "seconds": {"build": 1.0},
-    "size": 64,
-    "sha256": "00",
-    "peak_memory": None,
-}
-ENGINE = b"vtrt" + bytes(12) + (64).to_bytes(8, "little") + bytes([1, 7, 1, 116]) + bytes(36)
 
 
 @pytest.fixture(autouse=True)

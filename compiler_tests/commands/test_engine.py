@@ -1,0 +1,106 @@
+"""What `compile` shows while an engine is built, with small programs in the builder's place."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from compiler_tests.backends.tensorrt.workers import ENGINE, RESULT, START
+from compiler_tests.commands.running import SMALL
+from resnet_dsl.backends.tensorrt import products
+from resnet_dsl.backends.tensorrt.builder import build_engine
+from resnet_dsl.commands import engine
+from resnet_dsl.commands.engine import EngineRequest, compile_engine
+from resnet_dsl.errors import CompileError
+
+CLEAR = "\r\033[K"
+BUILT = f"""
+say("stage", name="build")
+say("progress", fraction=0.4)
+say("progress", fraction=1.0)
+say("stage", name="write")
+open(request["output"], "wb").write({ENGINE!r})
+say("done", result=json.loads({json.dumps(RESULT)!r}))
+"""
+REFUSED = """
+say("stage", name="build")
+say("progress", fraction=0.4)
+say("error", diagnostics=[{"code": "RD627", "message": "refused", "why": None, "hint": None}])
+"""
+
+
+class Stream(io.StringIO):
+    """A standard error that is a terminal, or is not."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+def shown(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    *,
+    terminal: bool = True,
+    quiet: bool = False,
+) -> str:
+    """What standard error gets from `compile`, whether that ends well or not."""
+    spec = folder / "small.yaml"
+    spec.write_text(SMALL)
+    request = EngineRequest(str(spec), folder / "out", (), 0, None, "fp16", None, "8")
+    stream = Stream(terminal=terminal)
+    worker = (sys.executable, "-c", START + program)
+    monkeypatch.setattr(products, "_installed", lambda module: module == "tensorrt_rtx")
+    monkeypatch.setattr(engine, "build_engine", partial(build_engine, worker=worker))
+    monkeypatch.setattr(sys, "stderr", stream)
+    if program is REFUSED:
+        with pytest.raises(CompileError, match="refused"):
+            compile_engine(request, quiet=quiet)
+    else:
+        compile_engine(request, quiet=quiet)
+        assert (folder / "out/small.fp16.engine").read_bytes() == ENGINE
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("program", "lines"),
+    [
+        (BUILT, ["build", "build 40%", "build 100%", "write"]),
+        (REFUSED, ["build", "build 40%"]),
+    ],
+    ids=["built", "refused"],
+)
+def test_progress_on_a_terminal_is_one_line_that_is_empty_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, lines: list[str]
+) -> None:
+    said = shown(tmp_path, monkeypatch, program)
+    assert said == "".join(f"{CLEAR}engine    {line}" for line in lines) + CLEAR
+
+
+@pytest.mark.parametrize("program", [BUILT, REFUSED], ids=["built", "refused"])
+def test_progress_is_for_a_terminal_and_for_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    assert shown(tmp_path, monkeypatch, program, terminal=False) == ""
+    assert shown(tmp_path, monkeypatch, program, quiet=True) == ""
+
+
+def test_a_terminal_that_has_gone_hides_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: Stream, text: str) -> int:
+        if text == CLEAR:
+            raise OSError(5, "Input/output error")
+        return io.StringIO.write(self, text)
+
+    monkeypatch.setattr(Stream, "write", gone)
+    assert "build 40%" in shown(tmp_path, monkeypatch, REFUSED)

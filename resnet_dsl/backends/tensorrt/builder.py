@@ -12,7 +12,8 @@ from pathlib import Path
 
 from resnet_dsl.artifacts import part_of, sweep
 from resnet_dsl.backends.tensorrt.child import WORKER, Answer, Progress, run_worker
-from resnet_dsl.backends.tensorrt.header import read_header
+from resnet_dsl.backends.tensorrt.failures import NO_DRIVER
+from resnet_dsl.backends.tensorrt.header import read_header, unreadable
 from resnet_dsl.backends.tensorrt.kernels import read_bytes, read_kernels
 from resnet_dsl.backends.tensorrt.messages import Request, Result
 from resnet_dsl.backends.tensorrt.options import EngineOptions, Resolved, resolve
@@ -88,9 +89,7 @@ def _check_readable(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(1)
     except OSError as error:
-        raise CompileError(
-            Diagnostic("RD001", f"{path} cannot be read: {error.strerror or error}")
-        ) from error
+        raise unreadable(path, error) from error
     if not start:
         raise CompileError(
             Diagnostic(
@@ -151,6 +150,6 @@ def _notes(resolved: Resolved, answer: Answer) -> Iterator[str]:
             "measure both"
         )
     for line in answer.log:
-        if line.severity == "WARNING" and "cudaError 35" not in line.text:
+        if line.severity == "WARNING" and NO_DRIVER not in line.text:
             yield line.text.splitlines()[0]
     yield NOT_EXECUTED

@@ -1,6 +1,6 @@
 """The child process from the parent's side: a request in, lines out, and an end that is a result or an error.
 
-Whatever the child does (crash, hang, print what it likes), the parent gets a `Heard` with a result, or a CompileError.
+Whatever the child does (crash, hang, print what it likes), the parent gets an `Answer`, or a CompileError.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import resnet_dsl
+from resnet_dsl.backends.tensorrt.failures import NO_DRIVER
 from resnet_dsl.backends.tensorrt.messages import Request, Result, error_from_json
 from resnet_dsl.errors import CompileError, Diagnostic
 
-STAGES = ("load", "parse", "build", "write")
 WORKER = (sys.executable, "-P", "-m", "resnet_dsl.backends.tensorrt.worker")
 """-P: a file in the working directory must not stand in for a module of the same name."""
 
@@ -32,7 +32,7 @@ _LAST_LINES = 6
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a build is: one of `STAGES`, and inside `build` how far, from 0 to 1."""
+    """Where a build is: `load`, `parse`, `build` or `write`, and inside `build` how far, from 0 to 1."""
 
     stage: str
     fraction: float | None = None
@@ -234,7 +234,7 @@ def _last(heard: _Heard) -> str | None:
     said = [
         line.strip()
         for item in sorted(heard.log[-50:], key=lambda item: item.severity == "STDERR")
-        if "cudaError 35" not in item.text
+        if NO_DRIVER not in item.text
         for line in item.text.splitlines()
         if line.strip()
     ]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from resnet_dsl.errors import CompileError, Diagnostic
 
-_NOISE = ("cudaError 35", "ModelImporter.cpp:1")
-"""Lines that stand beside the real error: with no driver every failing call adds one about CUDA (35: no driver), and
-the ONNX parser prints the node that it was at."""
+NO_DRIVER = "cudaError 35"
+"""Stands in the line about CUDA that every failing call adds where there is no driver."""
+_NOISE = (NO_DRIVER, "ModelImporter.cpp:1")
+"""Lines that stand beside the real error: the missing driver, and the node that the ONNX parser was at."""
 _WRAPPED = re.compile(
     r"^(?:\w+::\w+: )?Error Code \d+: [\w ]+ \((?P<text>.*?)(?: In \w+ at \S+)?\)$", re.DOTALL
 )
@@ -45,7 +46,7 @@ def first_error(lines: Iterable[str]) -> str | None:
 
 def clean(text: str) -> str:
     """An error's own words: the first line, without source files and error numbers of TensorRT's own."""
-    lines = [line for line in text.splitlines() if line.strip() and "cudaError 35" not in line]
+    lines = [line for line in text.splitlines() if line.strip() and NO_DRIVER not in line]
     said = lines[0].strip() if lines else text.strip()
     if said.startswith("Invalid Node - ") and len(lines) > 1:
         said = lines[1].strip()

@@ -156,9 +156,9 @@ def check_targets(product: Product, targets: Sequence[int], written: str | None 
     """
     findings = []
     for target in targets:
-        name = f"`{written}` (sm{target}, {ARCHITECTURES.get(target, 'unknown')})"
-        if written is None or written.casefold() == f"sm{target}":
-            name = f"sm{target} ({ARCHITECTURES.get(target, 'unknown')})"
+        name = describe(target)
+        if written is not None and written.casefold() != f"sm{target}":
+            name = f"`{written}` (sm{target}, {ARCHITECTURES.get(target, 'unknown')})"
         if target < 75:
             why = "both products begin with Turing (sm75)"
             hint = "run the ONNX file with ONNX Runtime there (`build --target onnx`)"

@@ -39,9 +39,7 @@ def read_header(path: Path) -> EngineHeader:
             start = file.read(_LENGTH)
             size = file.seek(0, 2)
     except OSError as error:
-        raise CompileError(
-            Diagnostic("RD001", f"{path} cannot be read: {error.strerror or error}")
-        ) from error
+        raise unreadable(path, error) from error
     product = next((item for item in PRODUCTS.values() if item.magic == start[:4]), None)
     if product is None:
         if not start:
@@ -64,6 +62,11 @@ def read_header(path: Path) -> EngineHeader:
         )
     version = ".".join(str(byte) for byte in start[24:28])
     return EngineHeader(product, version, size, declared)
+
+
+def unreadable(path: Path, error: OSError) -> CompileError:
+    """The finding (RD001) that a file cannot be read."""
+    return CompileError(Diagnostic("RD001", f"{path} cannot be read: {error.strerror or error}"))
 
 
 def _shown(start: bytes) -> str:

@@ -7,13 +7,23 @@ reproducible (fp32 and int8 engines differ from run to run). Times and memory be
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from resnet_dsl import __version__
 from resnet_dsl.backends.tensorrt.report import EngineReport
 
 FORMAT = 1
+_OF_THE_REPORT = (
+    "sha256",
+    "bytes",
+    "product",
+    "version",
+    "precision",
+    "targets",
+    "profiles",
+    "inputs",
+    "outputs",
+)
 
 
 def manifest(
@@ -28,6 +38,7 @@ def manifest(
     class_names: Sequence[str] | None,
 ) -> dict[str, Any]:
     """A JSON-able mapping. `input_shape` is (C, H, W); `preprocessing` is passed through (mean, std, resize, …)."""
+    engine = report.as_dict()
     return {
         "format": FORMAT,
         "resnet_dsl": __version__,
@@ -36,23 +47,11 @@ def manifest(
         "onnx": {"sha256": onnx_sha256},
         "engine": {
             "file": report.engine.name,
-            "sha256": report.sha256,
-            "bytes": report.size,
-            "product": report.product,
-            "version": report.version,
-            "precision": report.precision,
-            "targets": [f"sm{target}" for target in report.targets],
-            "profiles": [asdict(profile) for profile in report.profiles],
-            "inputs": [_tensor(item) for item in map(asdict, report.inputs)],
-            "outputs": [_tensor(item) for item in map(asdict, report.outputs)],
-            "kernels": None if report.kernels is None else len(report.kernels),
+            **{key: engine[key] for key in _OF_THE_REPORT},
+            "kernels": engine["kernel_count"],
             "executed": False,
         },
         "input_shape": [int(size) for size in input_shape],
         "preprocessing": None if preprocessing is None else dict(preprocessing),
         "class_names": None if class_names is None else list(class_names),
     }
-
-
-def _tensor(raw: dict[str, Any]) -> dict[str, Any]:
-    return {**raw, "shape": list(raw["shape"])}

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
 
 TURING = 75
-HOPPER = 90
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,9 @@ def profiles_for(definition: Any, asked: Sequence[Profile] | None) -> tuple[Prof
                     hint="write the graph with a fixed number of channels",
                 )
             )
+    fixed = all(size >= 0 for tensor in inputs for size in tensor.shape)
     if asked is None:
-        if all(size >= 0 for tensor in inputs for size in tensor.shape):
-            return ()
-        asked = (Profile(),)
+        asked = () if fixed else (Profile(),)
     findings = [
         item
         for profile in asked
@@ -44,7 +43,6 @@ def profiles_for(definition: Any, asked: Sequence[Profile] | None) -> tuple[Prof
     ]
     if findings:
         raise CompileError(findings)
-    fixed = all(size >= 0 for tensor in inputs for size in tensor.shape)
     return () if fixed else tuple(asked)
 
 

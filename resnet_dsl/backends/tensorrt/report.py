@@ -57,8 +57,8 @@ class EngineReport:
             "precision": self.precision,
             "targets": [f"sm{target}" for target in self.targets],
             "profiles": [asdict(profile) for profile in self.profiles],
-            "inputs": [asdict(tensor) for tensor in self.inputs],
-            "outputs": [asdict(tensor) for tensor in self.outputs],
+            "inputs": [_tensor(item) for item in self.inputs],
+            "outputs": [_tensor(item) for item in self.outputs],
             "bytes": self.size,
             "sha256": self.sha256,
             "seconds": round(self.seconds, 3),
@@ -80,3 +80,7 @@ class EngineReport:
     def kernel_kinds(self) -> dict[str, int]:
         """How many kernels there are of each kind, by kind."""
         return dict(sorted(Counter(item.kind for item in self.kernels or ()).items()))
+
+
+def _tensor(tensor: Tensor) -> dict[str, Any]:
+    return {**asdict(tensor), "shape": list(tensor.shape)}

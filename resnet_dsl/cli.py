@@ -324,7 +324,3 @@ def main() -> None:
     from resnet_dsl.commands.process import run
 
     sys.exit(run(app))
-
-
-if __name__ == "__main__":
-    main()

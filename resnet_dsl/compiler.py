@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 from resnet_dsl import __version__
 from resnet_dsl.ir.graph import Graph
@@ -34,9 +34,7 @@ from resnet_dsl.passes.manager import Pass, run
 from resnet_dsl.passes.precision import precision
 
 Stop: TypeAlias = Literal["spec", "program", "graph", "folded"]
-STOPS: tuple[str, ...] = get_args(Stop)
 Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -117,9 +115,7 @@ def _visible(text: str) -> str:
 
 
 def _passes(*, fold: bool, number: Precision, fixed_size: bool) -> list[Pass]:
-    canonical: Callable[[Graph], Graph] = (
-        canonicalise if fixed_size else lambda graph: canonicalise(graph, fixed_size=False)
-    )
+    canonical = partial(canonicalise, fixed_size=fixed_size)
     passes = [Pass("inference", inference), Pass("canonicalise", canonical)]
     if fold:
         passes.append(Pass("fold_batchnorm", fold_batchnorm))

@@ -39,7 +39,7 @@ def demo(out: Path, *, quiet: bool = False) -> Outcome:
         "train a small residual net on scikit-learn's digits",
         lambda: train(DEFAULT_SPEC, digits, (), quiet=quiet),
     )
-    result = json.loads((digits / "run" / "result.json").read_text(encoding="utf-8"))
+    result = json.loads(Path(trained.data["run"], "result.json").read_text(encoding="utf-8"))
     weights = Path(result["weights"])
     graph = steps.run(
         "build its ONNX graph with the trained weights",
@@ -118,7 +118,6 @@ class _Steps:
 def _compare(folder: Path, weights: Path, result: dict[str, Any]) -> tuple[float, float]:
     """The accuracy in percent of the graph on the test images, and its largest difference from the
     torch module, as a part of the largest output."""
-    require("onnxruntime", "torch", "sklearn")
     _, _, images, labels = import_emitted(folder / "train.py").load_data()
     mean, std = (np.reshape(result[key], (1, -1, 1, 1)) for key in ("mean", "std"))
     standardised = ((images.numpy() - mean) / std).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,8 +185,7 @@ def _child_failed(child: ChildExitError, as_data: bool) -> int:
     return child.status
 
 
-def facts(pairs: Mapping[str, object] | Sequence[tuple[str, object]]) -> list[str]:
+def facts(items: Mapping[str, object]) -> list[str]:
     """Aligned `name  value` lines."""
-    items = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
-    width = max((len(name) for name, _ in items), default=0)
-    return [f"{name:<{width}}  {value}" for name, value in items]
+    width = max(map(len, items), default=0)
+    return [f"{name:<{width}}  {value}" for name, value in items.items()]

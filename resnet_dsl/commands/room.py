@@ -46,19 +46,30 @@ def check_room(folder: Path, file: str, tensors: Iterable[tuple[str, int]]) -> N
 
 def free_memory() -> int | None:
     """Bytes that this process can still have, as Linux tells it; None where nothing does."""
-    found: list[int] = []
-    for file, group in (("/proc/meminfo", False), ("/sys/fs/cgroup/memory.max", True)):
-        try:
-            text = Path(file).read_text(encoding="ascii")
-            if not group:
-                fields = dict(line.split(":", 1) for line in text.splitlines())
-                found.append(int(fields["MemAvailable"].split()[0]) * 1024)
-            elif text.strip() != "max":
-                used = Path(file).with_name("memory.current").read_text(encoding="ascii")
-                found.append(max(int(text) - int(used), 0))
-        except (OSError, ValueError, KeyError):
-            continue
-    return min(found, default=None)
+    found = (_free_in_machine(), _free_in_group())
+    return min((each for each in found if each is not None), default=None)
+
+
+def _free_in_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _free_in_group() -> int | None:
+    """What the limit of a container leaves; None where there is no limit."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii")
+        if limit.strip() == "max":
+            return None
+        used = (group / "memory.current").read_text(encoding="ascii")
+        return max(int(limit) - int(used), 0)
+    except (OSError, ValueError):
+        return None
 
 
 def free_disk(folder: Path) -> int | None:

@@ -245,6 +245,12 @@ CASES = {
         "`repeat` is out of range: 1,000,000,000 is not within 0 and 4,096",
         None,
     ),
+    "an output width that is too large": Case(
+        with_block("body:\n  - conv: {out: «2000000», kernel: 1}\n"),
+        "RD106",
+        "`out` is out of range: 2,000,000 is not within 1 and 1,048,576",
+        None,
+    ),
     "more weights than there may be": Case(
         with_block(
             "body:\n"

@@ -222,10 +222,7 @@ class BlockLowering(ShortcutLowering):
         """The names of a block: its own, `out` and `transition`, and its lets in their order."""
         symbols: dict[str, Expr] = {"out": definition.out or Name("width")}
         symbols["transition"] = substitute(TRANSITION, symbols)
-        scope = Scope(env, symbols)
-        for name, tree in definition.let.items():
-            scope = scope.with_symbols({name: scope.symbolic(tree, here.at("let", name))})
-        return scope
+        return Scope(env, symbols).with_lets(definition.let, here)
 
     def _residual_block(
         self,

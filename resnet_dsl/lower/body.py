@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import reduce
 from typing import assert_never
 
 from resnet_dsl.ir import ops
@@ -113,13 +114,7 @@ class BodyLowering(ABC):
         self, frame: Frame, body: Body, times: Expr, scope: Scope, value: int, place: Place
     ) -> int:
         where = place.at("repeat")
-        count = scope.integer(times, where)
-        if not 0 <= count <= MAX_REPEAT:
-            raise where.error(
-                "RD106",
-                f"`repeat` is out of range: {count:,} is not within 0 and {MAX_REPEAT:,}",
-                reads=scope.reads(times),
-            )
+        count = scope.within(0, MAX_REPEAT, times, where)
         frame.conditions.append(f"x{count}")
         for i in range(count):
             self.step(where)
@@ -137,12 +132,13 @@ class BodyLowering(ABC):
                 key=True,
                 hint="leave `sequence` away: its members become members of what is around it",
             )
-        inner = Frame(frame.env, replace(frame.known[value]), numbered=True)
+        inner = Frame(frame.env, frame.known[value], numbered=True)
         end = self.body(inner, body, scope, 0, place.at("sequence"))
         members = tuple(item for item in inner.finished() if isinstance(item, Apply | Call))
         frame.conditions += inner.conditions
-        chain = Chain(frame.fresh("sequence", name, place.at("name")), members, value)
-        return frame.append(replace(chain, group=frame.group), inner.known[end], place, inner.size)
+        fresh = frame.fresh("sequence", name, place.at("name"))
+        chain = Chain(fresh, members, value, frame.group)
+        return frame.append(chain, inner.known[end], place, inner.size)
 
     def _residual(
         self, frame: Frame, item: Item, body: Body, scope: Scope, value: int, place: Place
@@ -175,8 +171,6 @@ class BodyLowering(ABC):
             return inside
         self._check_join(frame, join, ends, place, shortcut, of_call)
         match join:
-            case "add":
-                return frame.apply("add", ops.Add(), (inside, around), place)
             case "gate":
                 assert gate is not None
                 opened = self.body(frame, gate.body, gate.scope, ends.start, gate.place)
@@ -190,10 +184,9 @@ class BodyLowering(ABC):
                     )
                 return frame.apply("gate", ops.Gate(), (inside, around, opened), place)
             case "multiply":
-                return frame.apply("mul", ops.Multiply(), (around, inside), place)
-            case "concat":
-                total = add(frame.channels(inside), frame.channels(around))
-                return frame.apply("cat", ops.Concat(), (inside, around), place, total)
+                return _combined(frame, join, (around, inside), place)
+            case "add" | "concat":
+                return _combined(frame, join, (inside, around), place)
             case _:
                 assert_never(join)
 
@@ -266,16 +259,19 @@ class BodyLowering(ABC):
                     why="shapes are channels × height × width; concat needs the last two equal, "
                     "add and multiply all three",
                 )
-        match kind:
-            case "add":
-                return frame.apply("add", ops.Add(), ends, where)
-            case "multiply":
-                return frame.apply("mul", ops.Multiply(), ends, where)
-            case _:
-                total = frame.channels(ends[0])
-                for end in ends[1:]:
-                    total = add(total, frame.channels(end))
-                return frame.apply("cat", ops.Concat(), ends, where, total)
+        return _combined(frame, kind, ends, where)
+
+
+def _combined(frame: Frame, join: Join, ends: Sequence[int], place: Place) -> int:
+    """Append the operation of a join without a gate."""
+    match join:
+        case "add":
+            return frame.apply("add", ops.Add(), ends, place)
+        case "multiply":
+            return frame.apply("mul", ops.Multiply(), ends, place)
+        case _:
+            total = reduce(add, map(frame.channels, ends))
+            return frame.apply("cat", ops.Concat(), ends, place, total)
 
 
 def join_place(place: Place) -> Place:

@@ -100,9 +100,7 @@ class _NetworkLowering:
         scope = Scope(frame.env, symbols)
         here = Place(located.source, located.path)
         try:
-            for name, tree in located.definition.let.items():
-                value = scope.symbolic(tree, here.at("let", name))
-                scope = scope.with_symbols({name: value})
+            scope = scope.with_lets(located.definition.let, here)
             body = located.definition.body
             self.blocks.body(frame, body, scope, frame.last, here.at("body"))
         except CompileError as error:

@@ -47,12 +47,6 @@ class OperationLowering:
     ) -> int:
         """Append an operation that reads `value`; the value of its result. Raises RefusalError."""
 
-        def tree(key: str, given: Expr) -> Expr:
-            return scope.symbolic(given, place.at(key))
-
-        def both(key: str, given: Pair | None, default: Pair) -> Pair:
-            return default if given is None else (tree(key, given[0]), tree(key, given[1]))
-
         def put(kind: str, op: SymbolicOp, channels: Expr | None = None) -> int:
             return frame.apply(kind, op, (value,), place, channels, name)
 
@@ -80,14 +74,14 @@ class OperationLowering:
             case language.ActivationArgs():
                 return put(operation.op, _activation(operation.op, operation.slope))
             case language.PoolArgs():
-                kernel = both("kernel", operation.kernel, (ONE, ONE))
-                stride = both("stride", operation.stride, kernel)
-                padding = both("padding", operation.padding, (ZERO, ZERO))
+                kernel = _pair(operation.kernel, scope, place.at("kernel"))
+                stride = _pair(operation.stride, scope, place.at("stride"), kernel)
+                padding = _pair(operation.padding, scope, place.at("padding"), (ZERO, ZERO))
                 if operation.op == "max_pool":
                     return put("maxpool", ops.MaxPool(kernel, stride, padding, operation.ceil))
                 return put("avgpool", ops.AvgPool(kernel, stride, padding, operation.ceil))
             case language.AdaptiveArgs():
-                size = both("size", operation.size, (ONE, ONE))
+                size = _pair(operation.size, scope, place.at("size"))
                 return put("avgpool", ops.AdaptiveAvgPool(size))
             case language.PlainArgs():
                 if operation.op == "flatten":
@@ -96,7 +90,8 @@ class OperationLowering:
             case language.RateArgs():
                 return self._dropping(frame, operation, scope, value, place, name)
             case language.SubsampleArgs():
-                return put("subsample", ops.Subsample(tree("stride", operation.stride)))
+                step = scope.symbolic(operation.stride, place.at("stride"))
+                return put("subsample", ops.Subsample(step))
             case language.PadChannelsArgs():
                 out = self._out(operation.out, MAX_CHANNELS, scope, place)
                 side = self._side(operation.side, scope, place.at("side"))
@@ -113,14 +108,10 @@ class OperationLowering:
         place: Place,
         name: str | None,
     ) -> int:
-        def both(key: str, given: Pair | None) -> Pair:
-            if given is None:
-                return (ONE, ONE)
-            return scope.symbolic(given[0], place.at(key)), scope.symbolic(given[1], place.at(key))
-
         channels = frame.channels(value)
-        kernel, dilation = both("kernel", args.kernel), both("dilation", args.dilation)
-        padding = (_same(kernel[0], dilation[0]), _same(kernel[1], dilation[1]))
+        kernel = _pair(args.kernel, scope, place.at("kernel"))
+        dilation = _pair(args.dilation, scope, place.at("dilation"))
+        same = (_same(kernel[0], dilation[0]), _same(kernel[1], dilation[1]))
         out = channels
         if args.out is not None:
             out = self._out(args.out, MAX_CHANNELS, scope, place)
@@ -131,8 +122,8 @@ class OperationLowering:
             in_channels=channels,
             out_channels=out,
             kernel=kernel,
-            stride=both("stride", args.stride),
-            padding=padding if args.padding is None else both("padding", args.padding),
+            stride=_pair(args.stride, scope, place.at("stride")),
+            padding=_pair(args.padding, scope, place.at("padding"), same),
             dilation=dilation,
             groups=groups,
             bias=self._bias(args.bias, isinstance(self.spec.norm, NoNorm), scope, place),
@@ -215,13 +206,7 @@ class OperationLowering:
     def _out(self, given: Expr, limit: int, scope: Scope, place: Place) -> Expr:
         """An output width: over the function's names, and refused where it is out of range."""
         where = place.at("out")
-        number = scope.integer(given, where)
-        if not 1 <= number <= limit:
-            raise where.error(
-                "RD106",
-                f"`out` is out of range: {number:,} is not within 1 and {limit:,}",
-                reads=scope.reads(given),
-            )
+        scope.within(1, limit, given, where)
         return scope.symbolic(given, where)
 
     def _init(self, given: InitKind | None, policy: InitKind) -> Init:
@@ -245,6 +230,13 @@ class OperationLowering:
 
 def _activation(kind: ops.ActivationKind, slope: float | None) -> ops.Activation:
     return ops.Activation(kind, DEFAULT_SLOPE.get(kind, 0.0) if slope is None else slope)
+
+
+def _pair(given: Pair | None, scope: Scope, place: Place, default: Pair = (ONE, ONE)) -> Pair:
+    """Height and width over the function's names; `default` where they are not given."""
+    if given is None:
+        return default
+    return scope.symbolic(given[0], place), scope.symbolic(given[1], place)
 
 
 def _same(kernel: Expr, dilation: Expr) -> Expr:

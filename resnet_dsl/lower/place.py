@@ -141,9 +141,29 @@ class Scope:
             raise place.error("RD303", f"this must be of type int, and is `{found}` here")
         return found
 
+    def within(self, low: int, high: int, tree: Expr, place: Place) -> int:
+        """`integer`, refused with RD106 where it is less than `low` or more than `high`."""
+        found = self.integer(tree, place)
+        if not low <= found <= high:
+            raise place.error(
+                "RD106",
+                f"`{place.path[-1]}` is out of range: {found:,} is not within {low:,} and {high:,}",
+                reads=self.reads(tree),
+            )
+        return found
+
     def with_symbols(self, more: Mapping[str, Expr]) -> Scope:
         """This scope with more derived names."""
         return Scope(self.env, {**self.symbols, **more})
+
+    def with_lets(self, lets: Mapping[str, Expr], place: Place) -> Scope:
+        """This scope with the `let` of the definition at `place`: each name may read those before
+        it. Raises RefusalError RD304."""
+        symbols = dict(self.symbols)
+        scope = Scope(self.env, symbols)
+        for name, tree in lets.items():
+            symbols[name] = scope.symbolic(tree, place.at("let", name))
+        return scope
 
     def reads(self, *trees: Expr) -> frozenset[str]:
         """The names that expressions read, those that stand behind derived names included."""

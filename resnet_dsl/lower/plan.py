@@ -10,7 +10,7 @@ from typing import Any
 from resnet_dsl.errors import CompileError, Diagnostic, Related
 from resnet_dsl.ir.expr import Value
 from resnet_dsl.language.checks import expression_problem
-from resnet_dsl.language.definitions import BlockDef
+from resnet_dsl.language.definitions import BlockDef, Kind
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.library import Definitions, Located
 from resnet_dsl.language.schema import GROUPS, MAX_CHANNELS, STAGE_KEYS, Spec, Stage
@@ -96,13 +96,13 @@ def plan(spec: Spec, definitions: Definitions, source: Source) -> list[list[Plan
         if len(pattern) == len(stage.block):
             found += _stage_parameters(stage, pattern, place)
         for key, shortcut in (("shortcut", stage.shortcut), ("skip", stage.skip)):
-            found += _shortcut_problems(definitions, shortcut, place.at(key))
+            found += _call_problems(definitions, "shortcut", shortcut, place.at(key))
         plans.append(pattern)
         before += stage.depth
-    found += _shortcut_problems(definitions, spec.shortcut, root.at("shortcut"))
-    found += _shortcut_problems(definitions, spec.skip, root.at("skip"))
-    for kind, form_ in (("stem", spec.stem), ("head", spec.head)):
-        found += _end_problems(definitions, kind, form_, root.at(kind))
+    found += _call_problems(definitions, "shortcut", spec.shortcut, root.at("shortcut"))
+    found += _call_problems(definitions, "shortcut", spec.skip, root.at("skip"))
+    found += _call_problems(definitions, "stem", spec.stem, root.at("stem"))
+    found += _call_problems(definitions, "head", spec.head, root.at("head"))
     if found:
         raise CompileError(dict.fromkeys(found))
     return plans
@@ -184,31 +184,14 @@ def _stage_parameters(stage: Stage, pattern: Sequence[Planned], place: Place) ->
     return unknown_parameters(pattern[0].located, strange, STAGE_KEYS, place)
 
 
-def _shortcut_problems(
-    definitions: Definitions, form: CallForm | None, place: Place
+def _call_problems(
+    definitions: Definitions, kind: Kind, form: CallForm | None, place: Place
 ) -> list[Diagnostic]:
     if form is None:
         return []
     where = place.at(form.name) if form.arguments else place
     try:
-        located = definitions.shortcut(form.name, where.source, where.path)
-        unknown = unknown_parameters(located, form.arguments, (), where)
-        if unknown:
-            return unknown
-        bind(located, form.arguments, {}, Scope({}), where)
-    except CompileError as error:
-        return list(error.diagnostics)
-    return []
-
-
-def _end_problems(
-    definitions: Definitions, kind: str, form: CallForm | None, place: Place
-) -> list[Diagnostic]:
-    if form is None:
-        return []
-    where = place.at(form.name) if form.arguments else place
-    try:
-        located = definitions.ends(kind, form.name, where.source, where.path)  # type: ignore[arg-type]
+        located = definitions.need(kind, form.name, where.source, where.path)
         unknown = unknown_parameters(located, form.arguments, (), where)
         if unknown:
             return unknown

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir.expr import (
@@ -139,11 +138,8 @@ class ShortcutLowering(BodyLowering):
         where = place.at(form.name)
         for name, (tree, _) in bind(located, form.arguments, {}, Scope({}), where).items():
             symbols[name] = tree
-        scope = Scope(env, symbols)
-        for name, tree in located.definition.let.items():
-            here = Place(located.source, (*located.path, "let", name))
-            scope = scope.with_symbols({name: scope.symbolic(tree, here)})
-        return scope
+        here = Place(located.source, located.path)
+        return Scope(env, symbols).with_lets(located.definition.let, here)
 
     def inline_shortcut(
         self, frame: Frame, form: CallForm, scope: Scope, value: int, inside: int, place: Place
@@ -199,8 +195,8 @@ class ShortcutLowering(BodyLowering):
         named = {"in": literal(start[0]), "out": literal(end[0]), "stride": step}
         would: list[str] = []
         for name in self.definitions.known("shortcut"):
-            located = cast("Located[ShortcutDef] | None", self.definitions.find("shortcut", name))
-            if located is None or located.definition.join is not None or name == given:
+            located = self.definitions.shortcut(name, self.definitions.source, ())
+            if located.definition.join is not None or name == given:
                 continue
             place = Place(located.source, located.path)
             probe = Frame({}, Known(start, named["in"]))

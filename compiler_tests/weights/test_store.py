@@ -49,11 +49,11 @@ def constant(source: Stored | FoldedWeight | FoldedBias, dtype: DType = "float32
 
 
 def test_a_folded_weight_is_within_one_rounding_of_the_exact_product():
-    folded = materialise(constant(FoldedWeight(WEIGHT, (4, 3, 3, 3), NORM)), LOADED)
+    folded = materialise(constant(FoldedWeight(WEIGHT, NORM)), LOADED)
     exact = WIDE["conv.weight"] * SCALE.reshape(4, 1, 1, 1)
     assert folded.dtype == np.float32
     np.testing.assert_allclose(folded, exact, rtol=2**-23)
-    half = materialise(constant(FoldedWeight(WEIGHT, (4, 3, 3, 3), NORM), "float16"), LOADED)
+    half = materialise(constant(FoldedWeight(WEIGHT, NORM), "float16"), LOADED)
     np.testing.assert_array_equal(half, exact.astype(np.float16))
 
 
@@ -67,7 +67,7 @@ def test_a_folded_bias_is_beta_plus_what_is_left_of_the_convolutions_bias(bias: 
 
 def test_folding_does_not_write_into_loaded_weights():
     before = {key: tensor.copy() for key, tensor in TENSORS.items()}
-    materialise(constant(FoldedWeight(WEIGHT, (4, 3, 3, 3), NORM)), LOADED)
+    materialise(constant(FoldedWeight(WEIGHT, NORM)), LOADED)
     materialise(constant(FoldedBias(BIAS, NORM)), LOADED)
     for key, tensor in TENSORS.items():
         np.testing.assert_array_equal(tensor, before[key])
@@ -145,7 +145,7 @@ def test_the_digest_tells_weights_apart(change):
 
 def test_recorded_weights_have_the_digest_of_what_was_read_however_often():
     recording = RecordingWeights(LOADED)
-    materialise(constant(FoldedWeight(WEIGHT, (4, 3, 3, 3), NORM)), recording)
+    materialise(constant(FoldedWeight(WEIGHT, NORM)), recording)
     materialise(constant(FoldedBias(BIAS, NORM)), recording)
     assert recording.digest() == weights_digest(TENSORS.items())
 

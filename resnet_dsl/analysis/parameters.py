@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
-from resnet_dsl.analysis.values import ELEMENT_BYTES
-from resnet_dsl.ir.graph import Constant, Graph
+from resnet_dsl.ir.graph import ELEMENT_BYTES, Constant, Graph
 
 
 @dataclass(frozen=True, slots=True)

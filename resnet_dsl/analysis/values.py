@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from math import prod
 
-from resnet_dsl.ir.graph import DType, Graph, Shape
-
-ELEMENT_BYTES: dict[DType, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+from resnet_dsl.ir.graph import ELEMENT_BYTES, Graph, Shape
 
 
 def shapes(graph: Graph) -> tuple[Shape, ...]:

@@ -15,6 +15,8 @@ ConcreteOp: TypeAlias = Op[int, float]
 Shape: TypeAlias = tuple[int, ...]
 DType: TypeAlias = Literal["float32", "float16", "bfloat16"]
 
+ELEMENT_BYTES: dict[DType, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -40,7 +42,6 @@ class FoldedWeight:
     """W * gamma / sqrt(variance + eps), along the output channel."""
 
     weight: Stored
-    shape: Shape
     norm: Norm
 
 

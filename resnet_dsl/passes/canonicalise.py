@@ -19,6 +19,8 @@ no image but the spec's, and are left out, except for pooling a size of 1 to a s
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resnet_dsl.ir.graph import DType, Graph, Node, Shape
 from resnet_dsl.ir.ops import (
     AdaptiveAvgPool,
@@ -98,6 +100,4 @@ def _plain_pooling(node: Node, op: AdaptiveAvgPool[int], shape: Shape) -> Node:
     if rows is None or columns is None:
         return node
     plain = AvgPool((rows[0], columns[0]), (rows[1], columns[1]), (0, 0))
-    return Node(
-        node.name, plain, node.inputs, node.shape, (), node.group, node.block, dtype=node.dtype
-    )
+    return replace(node, op=plain)

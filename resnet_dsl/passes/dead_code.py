@@ -6,8 +6,8 @@ Requires: a verified graph. Ensures: every node leads to the output or to a feat
 
 from __future__ import annotations
 
-from resnet_dsl.ir.graph import Graph, Node
-from resnet_dsl.passes.rewrite import renumbered, with_nodes
+from resnet_dsl.ir.graph import Graph
+from resnet_dsl.passes.rewrite import rewrite
 
 
 def dead_code(graph: Graph) -> Graph:
@@ -22,12 +22,5 @@ def dead_code(graph: Graph) -> Graph:
                 read[value] = 1
     if all(read[1:]):
         return graph
-    values = [0]
-    nodes: list[Node] = []
-    for number, node in enumerate(graph.nodes, start=1):
-        if read[number]:
-            nodes.append(renumbered(node, tuple([values[value] for value in node.inputs])))
-            values.append(len(nodes))
-        else:
-            values.append(-1)
-    return with_nodes(graph, nodes, values)
+    alive = iter(read[1:])
+    return rewrite(graph, lambda node: node if next(alive) else node.inputs[0])

@@ -104,24 +104,17 @@ def _fold_into(conv: Node, node: Node, op: BatchNorm[int] | FrozenBatchNorm[int]
     norm = Norm(stored[0], stored[1], stored[2], stored[3], op.eps)
     weight = conv.constants[0]
     bias = _stored(conv.constants[1]) if conv.op.bias else None
-    source = FoldedWeight(_stored(weight), weight.shape, norm)
-    folded_weight = Constant(weight.name, weight.shape, source, weight.trainable, weight.dtype)
-    folded_bias = Constant(
+    folded_weight = replace(weight, source=FoldedWeight(_stored(weight), norm))
+    folded_bias = replace(
+        weight,
         name=weight.name.removesuffix("weight") + "bias",
         shape=(conv.op.out_channels,),
         source=FoldedBias(bias, norm),
-        trainable=weight.trainable,
-        dtype=weight.dtype,
     )
-    return Node(
-        name=conv.name,
+    return replace(
+        conv,
         op=conv.op if conv.op.bias else replace(conv.op, bias=True),
-        inputs=conv.inputs,
-        shape=conv.shape,
         constants=(folded_weight, folded_bias),
-        group=conv.group,
-        block=conv.block,
-        dtype=conv.dtype,
     )
 
 

@@ -12,7 +12,7 @@ from resnet_dsl.ir.verify import VerificationError, Verifier
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A pure function of graphs, and the name under which failures and `--stop-after` know it."""
+    """A pure function of graphs, and the name under which failures know it."""
 
     name: str
     function: Callable[[Graph], Graph]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from resnet_dsl.ir.graph import Graph, Node, Output, Shape
+from resnet_dsl.ir.graph import Graph, Node, Shape
 from resnet_dsl.ir.ops import Cast
 
 HalfType = Literal["float16", "bfloat16"]
@@ -35,5 +35,5 @@ def precision(graph: Graph, dtype: HalfType) -> Graph:
         graph,
         nodes=tuple(nodes),
         output=len(nodes),
-        features=tuple(Output(feature.name, feature.value + 1) for feature in graph.features),
+        features=tuple(replace(feature, value=feature.value + 1) for feature in graph.features),
     )

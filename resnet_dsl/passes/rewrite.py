@@ -4,24 +4,14 @@ rest."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from resnet_dsl.ir.graph import Graph, Node, Output
+from resnet_dsl.ir.graph import Graph, Node
 
 
 def renumbered(node: Node, inputs: tuple[int, ...]) -> Node:
     """The node reading other values; the node itself where they are the same."""
-    if inputs == node.inputs:
-        return node
-    return Node(
-        name=node.name,
-        op=node.op,
-        inputs=inputs,
-        shape=node.shape,
-        constants=node.constants,
-        group=node.group,
-        block=node.block,
-        dtype=node.dtype,
-    )
+    return node if inputs == node.inputs else replace(node, inputs=inputs)
 
 
 def rewrite(graph: Graph, change: Callable[[Node], Node | int]) -> Graph:
@@ -45,12 +35,9 @@ def rewrite(graph: Graph, change: Callable[[Node], Node | int]) -> Graph:
 
 def with_nodes(graph: Graph, nodes: list[Node], values: list[int]) -> Graph:
     """The graph with other nodes; `values[old]` is the new number of an old value."""
-    return Graph(
-        name=graph.name,
-        doc=graph.doc,
-        input=graph.input,
+    return replace(
+        graph,
         nodes=tuple(nodes),
         output=values[graph.output],
-        features=tuple(Output(feature.name, values[feature.value]) for feature in graph.features),
-        spec_hash=graph.spec_hash,
+        features=tuple(replace(feature, value=values[feature.value]) for feature in graph.features),
     )

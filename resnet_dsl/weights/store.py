@@ -110,7 +110,8 @@ def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
     match source:
         case Stored(key, fill):
             return _rounded(weights.get(key, constant.shape, fill), constant)
-        case FoldedWeight(weight, shape, norm):
+        case FoldedWeight(weight, norm):
+            shape = constant.shape
             scale = _scale(norm, shape[:1], weights).reshape(-1, *[1] * (len(shape) - 1))
             tensor = weights.get(weight.key, shape, weight.fill)
             if constant.dtype == "float32":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.ir.graph import Constant, DType, Graph
+from resnet_dsl.ir.graph import ELEMENT_BYTES, Constant, Graph
 
 # Read by every ONNX Runtime since 1.14 and TensorRT since 8.6; nothing here gains by a later one.
 DEFAULT_OPSET = 18
@@ -35,8 +35,6 @@ _IR_VERSIONS = {
 # A protobuf message ends at 2 GiB; what is left of it holds the nodes.
 EXTERNAL_DATA_FROM = 2_000_000_000
 
-ELEMENT_BYTES: dict[DType, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
-
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
@@ -61,7 +59,7 @@ def opset_of(graph: Graph, options: OnnxOptions) -> int:
         return opset
     why = (
         "bfloat16 convolutions came with opset 22"
-        if least <= NEWEST_OPSET and opset < least and (least == BFLOAT16_OPSET)
+        if least == BFLOAT16_OPSET and opset < least
         else f"opsets {OLDEST_OPSET} to {NEWEST_OPSET} are written"
     )
     raise CompileError(

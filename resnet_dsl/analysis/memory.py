@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import assert_never
 
-from resnet_dsl.analysis.values import shapes, sizes_in_bytes
+from resnet_dsl.analysis.values import sizes_in_bytes
 from resnet_dsl.ir.graph import Graph, Node
 from resnet_dsl.ir.ops import (
     Activation,
@@ -84,12 +84,11 @@ def activation_memory(graph: Graph) -> ActivationMemory:
 
 def _training(graph: Graph) -> tuple[int, ...]:
     size = sizes_in_bytes(graph)
-    shape = shapes(graph)
     storage = _storage(graph, (Flatten,))
     kept = [False] * len(size)
     added = [0] * len(graph.nodes)
     for index, node in enumerate(graph.nodes):
-        values, extra = _kept_by(node, index + 1, prod(shape[node.inputs[0]]), prod(node.shape))
+        values, extra = _kept_by(node, index + 1, prod(node.shape))
         added[index] += extra
         for value in values:
             tensor = storage[value]
@@ -99,7 +98,7 @@ def _training(graph: Graph) -> tuple[int, ...]:
     return tuple(added)
 
 
-def _kept_by(node: Node, result: int, operand_size: int, size: int) -> tuple[tuple[int, ...], int]:
+def _kept_by(node: Node, result: int, size: int) -> tuple[tuple[int, ...], int]:
     """The values that the backward pass of `node` reads, and the bytes of what it keeps beside
     them.
     """
@@ -111,7 +110,7 @@ def _kept_by(node: Node, result: int, operand_size: int, size: int) -> tuple[tup
         case MaxPool():
             return (), size * _INDEX_BYTES
         case Dropout():
-            return (), operand_size * _MASK_BYTES
+            return (), size * _MASK_BYTES
         case DropPath():
             return (), _SAMPLE_MASK_BYTES
         case AvgPool() | AdaptiveAvgPool() | FrozenBatchNorm() | Add() | Concat():

@@ -57,7 +57,7 @@ _QUIET = {
     "gamma": "1.0",
     "side": "symmetric",
 }
-_PLAIN = ("channels", "kind", "dtype", "rate", "size")
+_PLAIN = ("channels", "dtype", "rate", "size")
 _SLOPED = ("leaky_relu", "elu")
 
 

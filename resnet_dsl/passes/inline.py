@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resnet_dsl.ir.expr import Expr, Value, evaluate
+from resnet_dsl.ir.expr import Value, evaluate
 from resnet_dsl.ir.graph import ConcreteOp, Constant, Graph, Node, Output, Shape, Stored
 from resnet_dsl.ir.parameters import ParameterSpec, parameters
 from resnet_dsl.ir.program import (
@@ -111,7 +111,8 @@ class _Inliner:
                 case Apply():
                     inputs = tuple([values[operand] for operand in statement.operands])
                     label = statement.group or group
-                    values.append(self._apply(statement, inputs, prefix, env, key, label, block))
+                    name = prefix + statement.name
+                    values.append(self._node(statement, name, inputs, env, key, label, block))
                 case Call():
                     value = values[statement.operand]
                     values.append(
@@ -146,7 +147,7 @@ class _Inliner:
         for member in chain.members:
             label = member.group or chain.group or group
             if isinstance(member, Apply):
-                value = self._apply(member, (value,), path, env, key, label, block)
+                value = self._node(member, path + member.name, (value,), env, key, label, block)
                 count += 1
             elif member.splice:
                 value = self._call(
@@ -205,18 +206,6 @@ class _Inliner:
             return value
         return self._statements(body, value, f"{path}.", env, slots, group, block)[function.result]
 
-    def _apply(
-        self,
-        statement: Apply,
-        inputs: tuple[int, ...],
-        prefix: str,
-        env: Env,
-        key: tuple[tuple[str, Value], ...],
-        group: str,
-        block: str,
-    ) -> int:
-        return self._node(statement, prefix + statement.name, inputs, env, key, group, block)
-
     def _node(
         self,
         statement: Apply,
@@ -246,8 +235,4 @@ class _Inliner:
 
 
 def _evaluated(arguments: Arguments, env: Env) -> dict[str, Value]:
-    return {name: _value(tree, env) for name, tree in arguments}
-
-
-def _value(tree: Expr, env: Env) -> Value:
-    return evaluate(tree, env)
+    return {name: evaluate(tree, env) for name, tree in arguments}

@@ -87,9 +87,8 @@ def match(expected: Sequence[Expected], found: Mapping[str, NDArray[Any]]) -> Ma
     assert nearest is not None  # the names as they are were tried
     ordered = found.ordered if isinstance(found, Checkpoint) else True
     refusal = ""
-    for items in dict.fromkeys(
-        (tuple(expected), tuple(item for item in expected if item.required))
-    ):
+    tensors = tuple(item for item in expected if kind(item.name) != COUNTER)
+    for items in dict.fromkeys((tensors, tuple(item for item in tensors if item.required))):
         outcome = by_order([(item.name, item.shape) for item in items], found, ordered)
         if not isinstance(outcome, str):
             return _by_order(expected, found, outcome)
@@ -101,8 +100,9 @@ def _tries(
     found: Mapping[str, NDArray[Any]], rule_sets: Sequence[RuleSet]
 ) -> Iterator[tuple[str, RuleSet | None]]:
     """The names as they are, without a prefix that all have, and each by the rules of each project."""
+    prefixes = _common_prefixes(list(found))
     for rules in (None, *rule_sets):
-        for prefix in _common_prefixes(list(found)):
+        for prefix in prefixes:
             yield prefix, rules
 
 

@@ -162,7 +162,7 @@ def _guess(head: bytes) -> tuple[str, str]:
         text = head[:1024].decode("utf-8", errors="strict" if len(head) <= 1024 else "ignore")
     except UnicodeDecodeError:
         text = "\0"
-    if text.isprintable() or all(letter.isprintable() or letter in "\r\n\t" for letter in text):
+    if all(letter.isprintable() or letter in "\r\n\t" for letter in text):
         start = text.strip().splitlines()[0][:40] if text.strip() else ""
         return f"text, beginning `{start}`", "give a file of weights"
     return (
@@ -175,7 +175,7 @@ def _not_weights(path: Path, what: str, hint: str) -> CompileError:
     return CompileError(
         Diagnostic(
             "RD502",
-            f"`{path}` is {what}" if what != "empty" else f"`{path}` is empty",
+            f"`{path}` is {what}",
             why="weights are read from safetensors files and torch checkpoints, told by content and not by ending",
             hint=hint,
         )

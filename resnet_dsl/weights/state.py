@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import Graph, Shape, Stored
 from resnet_dsl.ir.ops import BatchNorm, Init
+from resnet_dsl.weights.order import COUNTER
 from resnet_dsl.weights.save import TensorEntry
 from resnet_dsl.weights.store import LoadedWeights, Weights
-
-COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,8 +242,7 @@ def _comparison(expr: Binary) -> Expr:
 
 
 def _conditional(expr: Conditional) -> Expr:
-    if isinstance(expr.test, Literal) and isinstance(expr.test.value, bool):
-        return expr.then if expr.test.value else expr.other
+    """A conditional whose test is no constant: of one that is, the rewriting takes the branch."""
     if expr.then == expr.other:
         return expr.then
     match (expr.then, expr.other):

@@ -2,10 +2,10 @@ import pytest
 
 from resnet_dsl.analysis.macs import (
     elementwise_operations_per_node,
-    flops_2x_macs,
     macs_per_node,
     total_macs,
 )
+from resnet_dsl.analysis.summary import describe
 from resnet_dsl.ir.ops import AvgPool, Gate, GroupNorm, Multiply, PadChannels, Subsample
 
 
@@ -24,7 +24,7 @@ def test_a_bottleneck_by_hand(net):
         102_760_448,
     ]
     assert total_macs(graph) == 372_506_624
-    assert flops_2x_macs(graph) == 745_013_248
+    assert describe(graph).total.flops_2x_macs == 745_013_248
 
 
 def test_groups_divide_and_biases_are_not_multiply_adds(net):

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from resnet_dsl.analysis.memory import activation_memory
+from resnet_dsl.analysis.summary import Row, describe
 from resnet_dsl.ir.ops import (
     AdaptiveAvgPool,
     AvgPool,
@@ -13,6 +14,11 @@ from resnet_dsl.ir.ops import (
     Gate,
     Multiply,
 )
+
+
+def total(n: Any) -> Row:
+    """The whole network's row of the summary."""
+    return describe(n.graph()).total
 
 
 def test_training_keeps_what_the_backward_pass_of_a_basic_block_reads(net):
@@ -25,7 +31,7 @@ def test_training_keeps_what_the_backward_pass_of_a_basic_block_reads(net):
     t = 4096
     #                          conv    norm relu conv norm add relu
     assert memory.training == (t + t, 0, t, t, 0, 0, t)
-    assert memory.training_total == 5 * t
+    assert total(n).activation_bytes_training == 5 * t
 
 
 def test_the_peak_of_a_residual_block_holds_the_shortcut(net):
@@ -38,7 +44,7 @@ def test_the_peak_of_a_residual_block_holds_the_shortcut(net):
     t = 4096
     memory = activation_memory(n.graph())
     assert memory.live == (2 * t, t, 2 * t, 2 * t, 2 * t, 3 * t, 2 * t, 2 * t, t)
-    assert memory.inference_peak == 3 * t
+    assert total(n).activation_bytes_inference_peak == 3 * t
 
 
 def test_a_plain_net_needs_one_tensor_less_than_a_residual_one(net):
@@ -46,7 +52,7 @@ def test_a_plain_net_needs_one_tensor_less_than_a_residual_one(net):
     x = 0
     for _ in range(3):
         x = n.conv_norm_relu(x, 16)
-    assert activation_memory(n.graph()).inference_peak == 2 * 4096
+    assert total(n).activation_bytes_inference_peak == 2 * 4096
 
 
 def test_the_peak_is_the_same_without_normalisations(net):
@@ -55,7 +61,7 @@ def test_the_peak_is_the_same_without_normalisations(net):
     x = without.relu(without.conv(0, 16))
     y = without.conv(without.relu(without.conv(x, 16)), 16)
     without.relu(without.plus(y, x))
-    peaks = [activation_memory(n.graph()).inference_peak for n in (with_norm, without)]
+    peaks = [total(n).activation_bytes_inference_peak for n in (with_norm, without)]
     assert peaks[0] == peaks[1]
 
 
@@ -101,7 +107,7 @@ def test_max_pooling_keeps_indices(net):
 def test_what_other_operations_keep(net, op, kept):
     n = net(4, 4, 4)
     n.add(op, 0)
-    assert activation_memory(n.graph()).training_total == kept
+    assert total(n).activation_bytes_training == kept
 
 
 def test_gates_and_products_keep_their_operands(net):
@@ -179,4 +185,4 @@ def test_torch_keeps_exactly_these_bytes(net):
                     values.append(operands[0] + operands[1])
                 case _:
                     values.append(layer(operands[0]))
-    assert sum(saved.values()) == activation_memory(n.graph()).training_total
+    assert sum(saved.values()) == total(n).activation_bytes_training

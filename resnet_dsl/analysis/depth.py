@@ -25,8 +25,3 @@ def depths(graph: Graph) -> tuple[int, ...]:
         squeezes = isinstance(node.op, AdaptiveAvgPool) and node.op.size == (1, 1)
         pooled.append(squeezes or all(pooled[value] for value in paths))
     return tuple(depth[1:])
-
-
-def network_depth(graph: Graph) -> int:
-    """The depth of the output."""
-    return depths(graph)[graph.output - 1] if graph.output else 0

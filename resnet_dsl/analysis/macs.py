@@ -1,7 +1,7 @@
 """Multiply-adds, and what "FLOPs" means here.
 
 "3.8 or 4.1 GFLOPs?" Tools disagree on ResNet-50 at 224 for three reasons, and each has its own name
-here.
+here and in the summary.
 
 1. Which network. He et al. 2015 halve the resolution in a bottleneck's first 1×1 convolution:
    3.86e9 multiply-adds, printed as 3.8. torchvision halves it in the 3×3 ("v1.5"): 4.09e9. That is
@@ -63,11 +63,6 @@ def macs_per_node(graph: Graph) -> tuple[int, ...]:
 def total_macs(graph: Graph) -> int:
     """Multiply-adds of the whole graph: the paper's "FLOPs"."""
     return sum(macs_per_node(graph))
-
-
-def flops_2x_macs(graph: Graph) -> int:
-    """Floating-point operations of convolutions and linear layers: 2 × MACs."""
-    return 2 * total_macs(graph)
 
 
 def elementwise_operations_per_node(graph: Graph) -> tuple[int, ...]:

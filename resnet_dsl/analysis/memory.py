@@ -68,14 +68,6 @@ class ActivationMemory:
     training: tuple[int, ...]
     live: tuple[int, ...]
 
-    @property
-    def training_total(self) -> int:
-        return sum(self.training)
-
-    @property
-    def inference_peak(self) -> int:
-        return max(self.live, default=0)
-
 
 def activation_memory(graph: Graph) -> ActivationMemory:
     """Both figures, in time linear in the number of edges."""

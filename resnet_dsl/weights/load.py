@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.weights.sniff import Kind, damaged, sniff, unreadable
+from resnet_dsl.weights.sniff import damaged, sniff, unreadable
 
 Array: TypeAlias = NDArray[Any]
 
@@ -29,7 +29,6 @@ class Checkpoint(Mapping[str, Array]):
     """
 
     arrays: dict[str, Array]
-    kind: Kind
     ordered: bool
     notes: tuple[str, ...] = ()
     path: Path = field(default=Path())
@@ -78,7 +77,7 @@ def load(path: Path) -> Checkpoint:
             )
         )
     spec_hash = metadata.get("spec_sha256")
-    return Checkpoint(arrays, kind, kind != "safetensors", tuple(notes), path, spec_hash)
+    return Checkpoint(arrays, kind != "safetensors", tuple(notes), path, spec_hash)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

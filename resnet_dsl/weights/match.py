@@ -37,12 +37,11 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class MatchReport:
-    """How the tensors were matched. `unused` are those of the file that belong to something around the network."""
+    """How the tensors were matched."""
 
     matched: tuple[Matched, ...]
     expected: int
     project: str = ""
-    unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
@@ -142,7 +141,7 @@ def _by_name(
         )
     if pairing.rules and pairing.rules.note:
         notes += (pairing.rules.note,)
-    report = MatchReport(tuple(matched), _wanted(expected, arrays), project, pairing.unused, notes)
+    report = MatchReport(tuple(matched), _wanted(expected, arrays), project, notes)
     return Match(arrays, report)
 
 

@@ -32,7 +32,8 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """An attempt: pairs by expected name (of any shape), and what is left on both sides."""
+    """An attempt: pairs by expected name (of any shape), and what is left on both sides. `unused` are those of the file
+    that belong to something around the network."""
 
     prefix: str
     rules: RuleSet | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol, assert_never
@@ -84,20 +84,17 @@ class RecordingWeights:
         return tensor
 
     def digest(self) -> str:
-        """The digest (see `weights_digest`) of all tensors that have passed."""
-        return _combined(self.hashes)
+        """SHA-256, in hexadecimal, over the names, element types, shapes and bytes of all tensors that have passed.
 
-
-def weights_digest(entries: Iterable[tuple[str, NDArray[Any]]]) -> str:
-    """SHA-256, in hexadecimal, over the tensors' names, element types, shapes and bytes.
-
-    It does not depend on their order (each is hashed, and the hashes are hashed in the order of names), so that every
-    target of the same weights has the same digest, whatever order it writes them in; nor on how they are folded or
-    rounded, since it is taken of the float32 state dict. Integers (`num_batches_tracked`) do not count.
-    """
-    return _combined(
-        {key: _tensor_hash(key, tensor) for key, tensor in entries if tensor.dtype.kind != "i"}
-    )
+        It does not depend on their order (each is hashed, and the hashes are hashed in the order of names), so that
+        every target of the same weights has the same digest, whatever order it writes them in; nor on how they are
+        folded or rounded, since it is taken of the float32 state dict. Integers (`num_batches_tracked`) do not count:
+        they do not come from a source of weights.
+        """
+        state = sha256()
+        for key in sorted(self.hashes):
+            state.update(self.hashes[key])
+        return state.hexdigest()
 
 
 def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
@@ -212,13 +209,6 @@ def _tensor_hash(key: str, tensor: NDArray[Any]) -> bytes:
     )
     state.update(np.ascontiguousarray(tensor).data)
     return state.digest()
-
-
-def _combined(hashes: Mapping[str, bytes]) -> str:
-    state = sha256()
-    for key in sorted(hashes):
-        state.update(hashes[key])
-    return state.hexdigest()
 
 
 def _unfit(message: str) -> CompileError:

@@ -20,9 +20,9 @@ from resnet_dsl.passes.fold_batchnorm import fold_batchnorm
 from resnet_dsl.passes.precision import precision
 from resnet_dsl.weights.store import (
     LoadedWeights,
+    RecordingWeights,
     SeededWeights,
     materialise,
-    weights_digest,
 )
 
 WEIGHTS = torch_reference.RandomWeights()
@@ -56,10 +56,11 @@ def test_the_same_graph_and_weights_give_the_same_bytes_and_other_seeds_others()
 
 def test_the_digest_is_that_of_the_float32_state_dict_folded_or_not_in_any_precision():
     graph = residual_net()
-    entries = [
-        (item.name, materialise(item, WEIGHTS)) for node in graph.nodes for item in node.constants
-    ]
-    digest = weights_digest(entries)
+    recording = RecordingWeights(WEIGHTS)
+    for node in graph.nodes:
+        for item in node.constants:
+            assert materialise(item, recording).dtype == np.float32
+    digest = recording.digest()
     for candidate in (graph, GRAPH, precision(GRAPH, "float16")):
         stream = BytesIO()
         assert write_model(candidate, WEIGHTS, stream).weights_digest == digest

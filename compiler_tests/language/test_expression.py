@@ -143,6 +143,7 @@ ERRORS = [
     ("", "the expression is empty", (0, 1), None),
     ("   ", "the expression is empty", (0, 1), None),
     ("foo(2)", "unknown function `foo`", (0, 3), "did you mean `floor`?"),
+    ("MAX(1, 2)", "unknown function `MAX`", (0, 3), "did you mean `max`?"),
     (
         "tanh(2)",
         "unknown function `tanh`",

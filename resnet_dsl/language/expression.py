@@ -33,8 +33,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn, cast
 
+from resnet_dsl.errors import suggest
 from resnet_dsl.ir.expr import (
     FUNCTIONS,
     Binary,
@@ -68,6 +70,7 @@ class Span:
     length: int
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Expr:
     """The tree of an expression. Raises ExpressionSyntaxError."""
     return _Parser(text).whole()
@@ -207,11 +210,8 @@ class _Parser:
 
     def call(self, function: Token) -> Expr:
         if function.text not in FUNCTIONS:
-            import difflib  # only where something is wrong already
-
-            near = difflib.get_close_matches(function.text, FUNCTIONS, n=1)
             listed = ", ".join(f"`{name}`" for name in FUNCTIONS)
-            hint = f"did you mean `{near[0]}`?" if near else f"the functions are {listed}"
+            hint = suggest(function.text, FUNCTIONS) or f"the functions are {listed}"
             self.fail(f"unknown function `{function.text}`", function, hint)
         self.open.append(self.take())
         arguments: list[Expr] = []

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from resnet_dsl.ir.expr import FUNCTIONS
 from resnet_dsl.language import expression, library, schema
 from resnet_dsl.language.body import ACTIVATIONS, Operation
+from resnet_dsl.language.definitions import MODELS
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.scope import BUILT_IN, SCOPES
 from resnet_dsl.language.training import Training
@@ -54,7 +55,7 @@ def definitions() -> str:
     """The library: every block, shortcut, stem and head with its parameters."""
 
     def rows() -> Iterator[Sequence[str]]:
-        for kind in library.KINDS:
+        for kind in MODELS:
             for name in library.names(kind):
                 found = library.from_package(kind, name)
                 assert found is not None

@@ -12,6 +12,7 @@ from resnet_dsl.compiler import compile_spec
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.verify import verify
 from resnet_dsl.language import library
+from resnet_dsl.language.definitions import MODELS
 
 
 def trainable(graph: Graph) -> int:
@@ -149,5 +150,5 @@ def test_every_library_file_is_used_by_a_spec_or_is_a_name_for_nothing() -> None
         used |= {("shortcut", form.name) for form in (spec.shortcut, spec.skip) if form}
         used |= {("stem", spec.stem.name)} if spec.stem else set()
         used |= {("head", spec.head.name)} if spec.head else set()
-    unused = {(kind, name) for kind in library.KINDS for name in library.names(kind)} - used
+    unused = {(kind, name) for kind in MODELS for name in library.names(kind)} - used
     assert unused == {("block", "squeeze_excite"), ("block", "se_basic")}

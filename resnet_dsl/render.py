@@ -58,10 +58,10 @@ def draw(diagnostic: Diagnostic, color: bool = False) -> str:
     )
     lines = [paint("error", f"error[{safe(diagnostic.code)}]") + paint("title", f": {message}")]
     if position:
-        lines.append(_place(gutter, "-->", position, paint("frame", "-->")))
+        lines.append(_place(gutter, position, paint("frame", "-->")))
         lines += snippet(position, diagnostic.line_text, "^", "error")
     for item in diagnostic.related:
-        lines.append(_place(gutter, ":::", item.position, paint("frame", ":::")))
+        lines.append(_place(gutter, item.position, paint("frame", ":::")))
         lines += snippet(item.position, item.line_text, "-", "second", safe(item.label))
     if diagnostic.why:
         lines.append(note("title", "why", diagnostic.why))
@@ -70,9 +70,8 @@ def draw(diagnostic: Diagnostic, color: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _place(gutter: int, arrow: str, position: Position, painted: str) -> str:
-    indent = " " * (gutter + 1 - len(arrow) + 1)
-    return f"{indent}{painted} {safe(position.file)}:{position.line}:{position.column}"
+def _place(gutter: int, position: Position, arrow: str) -> str:
+    return f"{' ' * (gutter - 1)}{arrow} {safe(position.file)}:{position.line}:{position.column}"
 
 
 def window(text: str, column: int, width: int) -> tuple[str, int, int]:

@@ -11,7 +11,8 @@ import pytest
 from compiler_tests.language_tables import TABLES, filled
 from compiler_tests.spec_texts import graph, refusals
 from resnet_dsl.language.body import FORMS, OPERATIONS
-from resnet_dsl.language.library import KINDS, names
+from resnet_dsl.language.definitions import MODELS
+from resnet_dsl.language.library import names
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "language.md"
 
@@ -34,7 +35,7 @@ def test_every_table_has_its_place(name: str) -> None:
 
 def test_every_operation_form_and_definition_is_in_the_tables() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    for word in OPERATIONS | {name for kind in KINDS for name in names(kind)}:
+    for word in OPERATIONS | {name for kind in MODELS for name in names(kind)}:
         assert f"`{word}`" in text, word
     for word in FORMS:
         assert f"`{word}: " in text, word

@@ -6,18 +6,12 @@ import pytest
 
 from compiler_tests.spec_texts import FILE, changed
 from resnet_dsl.errors import CompileError
-from resnet_dsl.language.library import (
-    KINDS,
-    LIBRARY,
-    Definitions,
-    from_package,
-    names,
-    recipe,
-)
+from resnet_dsl.language.definitions import MODELS
+from resnet_dsl.language.library import LIBRARY, Definitions, from_package, names, recipe
 from resnet_dsl.language.reading import read_spec
 from resnet_dsl.language.source import parse_text
 
-FILES = [(kind, name) for kind in KINDS for name in names(kind)]
+FILES = [(kind, name) for kind in MODELS for name in names(kind)]
 
 
 def definitions(text: str) -> Definitions:

@@ -127,11 +127,9 @@ Operation: TypeAlias = (
 )
 
 ACTIVATIONS: frozenset[str] = frozenset(get_args(ActivationKind))
-OPERATIONS: frozenset[str] = ACTIVATIONS | {
-    "conv", "linear", "norm", "act", "max_pool", "avg_pool", "adaptive_avg_pool", "global_avg_pool",
-    "flatten", "dropout", "drop_path", "subsample", "pad_channels",
-}  # fmt: skip
-FORMS: frozenset[str] = frozenset({"residual", "branches", "repeat", "sequence", "body"})
+OPERATIONS: frozenset[str] = frozenset(
+    verb for model in get_args(Operation) for verb in get_args(model.model_fields["op"].annotation)
+)
 _BESIDE: dict[str, frozenset[str]] = {
     "residual": frozenset({"shortcut", "join", "gate", "after"}),
     "branches": frozenset({"join", "after"}),
@@ -139,6 +137,7 @@ _BESIDE: dict[str, frozenset[str]] = {
     "sequence": frozenset(),
     "body": frozenset(),
 }
+FORMS: frozenset[str] = frozenset(_BESIDE)
 MODIFIERS = frozenset({"when", "name"})
 
 
@@ -162,8 +161,6 @@ class Item(Model):
     @model_validator(mode="before")
     @classmethod
     def _one_verb(cls, value: object) -> object:
-        if isinstance(value, Item):
-            return value
         if isinstance(value, str):
             value = {value: None}
         if not isinstance(value, Mapping):

@@ -13,12 +13,12 @@ from resnet_dsl.language.definitions import BlockDef, Definition, Kind, Paramete
 from resnet_dsl.language.expression import locate, parse
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.misreadings import syntax_problem
+from resnet_dsl.language.schema import STAGE_KEYS
 from resnet_dsl.language.scope import BUILT_IN, SCOPES, SIDES, Path, Types, expressions, sides
 from resnet_dsl.language.source import Source
 from resnet_dsl.language.tokens import ExpressionSyntaxError
 
 _OF_OUT = ("out", "transition")
-_STAGE_KEYS = ("block", "shortcut", "skip", "name")
 
 
 def check_definition(
@@ -62,7 +62,8 @@ def _taken(kind: Kind, definition: Definition, source: Source, path: Path) -> It
     reasons = {name: f"every {kind} has a `{name}`" for name in SCOPES[kind]}
     reasons["i"] = "`i` counts the rounds of a `repeat`"
     if kind == "block":
-        reasons |= {name: f"a stage has a key `{name}`" for name in _STAGE_KEYS}
+        for name in STAGE_KEYS:
+            reasons.setdefault(name, f"a stage has a key `{name}`")
     for section, given in (("parameters", definition.parameters), ("let", definition.let)):
         for name in given:
             if name in reasons:

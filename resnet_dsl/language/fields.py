@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from resnet_dsl.ir.expr import EXPR_TYPES, FUNCTIONS, ExprError, literal
+from resnet_dsl.ir.expr import FUNCTIONS, ExprError, literal
 from resnet_dsl.ir.expr import Expr as Tree
 from resnet_dsl.ir.reserved import EMITTED_NAMES, MODULE_ATTRIBUTES
 from resnet_dsl.language.expression import parse
@@ -60,8 +60,6 @@ def _expression(value: object) -> object:
             return parse(value)
         except ExpressionSyntaxError as error:
             raise PydanticCustomError("expression", "{error}", {"error": error}) from None
-    if isinstance(value, EXPR_TYPES):
-        return value
     raise PydanticCustomError("expression_type", "expected a number or an expression", {})
 
 
@@ -155,11 +153,25 @@ ParameterName = Annotated[str, free(_parameter)]
 """A name that expressions can read."""
 
 
-def _as_call(value: object) -> object:
-    """`name` and `{name: {parameter: value}` are the two spellings of a call."""
-    if isinstance(value, str):
-        return {"name": value, "arguments": {}}
-    if isinstance(value, Mapping):
+class CallForm(Model):
+    """A name from the library or the spec, with its arguments: `B`, or `A: {padding: trailing}`."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, name: str) -> CallForm:
+        """A call without arguments."""
+        return cls.model_construct(name=name, arguments={})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spellings(cls, value: object) -> object:
+        """`name` and `{name: {parameter: value}` are the two spellings of a call."""
+        if isinstance(value, str):
+            return {"name": value, "arguments": {}}
+        if not isinstance(value, Mapping):
+            raise PydanticCustomError("call", "expected a name, or a name with its parameters", {})
         if len(value) != 1:
             raise PydanticCustomError(
                 "call",
@@ -176,25 +188,3 @@ def _as_call(value: object) -> object:
                 {"name": str(name)[:80]},
             )
         return {"name": name, "arguments": dict(arguments)}
-    return value
-
-
-class CallForm(Model):
-    """A name from the library or the spec, with its arguments: `B`, or `A: {padding: trailing}`."""
-
-    name: str
-    arguments: dict[str, Any] = {}
-
-    @classmethod
-    def of(cls, name: str) -> CallForm:
-        """A call without arguments."""
-        return cls.model_construct(name=name, arguments={})
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spellings(cls, value: object) -> object:
-        if isinstance(value, CallForm):
-            return value
-        if isinstance(value, str | Mapping):
-            return _as_call(value)
-        raise PydanticCustomError("call", "expected a name, or a name with its parameters", {})

@@ -36,7 +36,6 @@ from resnet_dsl.language.validate import validate
 from resnet_dsl.language.words import said_here
 
 LIBRARY = Path(__file__).resolve().parent.parent / "library"
-KINDS: tuple[Kind, ...] = ("block", "shortcut", "stem", "head")
 
 D = TypeVar("D", bound=Definition, covariant=True)
 SourcePath = tuple[str | int, ...]
@@ -79,14 +78,9 @@ def from_package(kind: Kind, name: str) -> Located[Definition] | None:
 
 def own_definitions(spec: Spec) -> Iterator[tuple[Kind, str, Definition]]:
     """What a spec defines, its includes with it."""
-    for name, block in spec.blocks.items():
-        yield "block", name, block
-    for name, shortcut in spec.shortcuts.items():
-        yield "shortcut", name, shortcut
-    for name, stem in spec.stems.items():
-        yield "stem", name, stem
-    for name, head in spec.heads.items():
-        yield "head", name, head
+    for kind in MODELS:
+        for name, definition in getattr(spec, f"{kind}s").items():
+            yield kind, name, definition
 
 
 class Definitions:

@@ -125,7 +125,6 @@ class DropPath(Model):
     schedule: Literal["linear", "constant"] = "linear"
 
 
-STAGE_KEYS = ("block", "depth", "width", "stride", "dilation", "shortcut", "skip", "name")
 GROUPS = frozenset({"stem", "head"})
 """What tables call the parts before and after the stages."""
 
@@ -171,6 +170,10 @@ class Stage(Model):
                 {"depth": self.depth, "length": len(self.block)},
             )
         return self
+
+
+STAGE_KEYS = tuple(name for name in Stage.model_fields if name != "parameters")
+"""What a stage says of itself; every other key is a parameter of its blocks."""
 
 
 class Spec(Model):

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from compiler_tests.random_specs.bodies import Bodies
-from compiler_tests.random_specs.names import Body, Callee, Channels, Draw, Names
+from compiler_tests.random_specs.choices import Draw
+from compiler_tests.random_specs.names import Body, Callee, Channels, Names
 
 Definition = dict[str, Any]
-Given = tuple[tuple[str, tuple[object, ...]], ...]
 
 
 @dataclass(frozen=True)

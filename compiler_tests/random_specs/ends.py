@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
 from compiler_tests.random_specs.blocks import Definition
 from compiler_tests.random_specs.bodies import Bodies, without_names
-from compiler_tests.random_specs.names import Body, Channels, Draw, Names
+from compiler_tests.random_specs.choices import Draw
+from compiler_tests.random_specs.names import Body, Channels, Names
 from resnet_dsl.ir.shapes import convolved, pooled
 
 
@@ -44,7 +45,7 @@ class Image:
     width: int
 
 
-def stem(draw: Draw, image: Image, norm_groups: int, *, straight: bool) -> tuple[Definition, Image]:
+def stem(draw: Draw, image: Image, norm_groups: int, *, straight: bool) -> Definition:
     """Windows of any kind, as far as the image is large enough; the channels after it are a multiple of four."""
     author = Bodies(draw, Names(widths=[], norm_groups=norm_groups, prefix="first"))
     body: Body = []
@@ -73,7 +74,7 @@ def stem(draw: Draw, image: Image, norm_groups: int, *, straight: bool) -> tuple
         definition["parameters"] = {"planes": {"default": channels, "minimum": 1}}
     if not straight and author.chance(30):
         definition["body"] = [{"sequence": [*map(without_names, body)], "name": "entry"}]
-    return definition, replace(image, channels=channels)
+    return definition
 
 
 def _window(author: Bodies, kind: str, image: Image) -> tuple[dict[str, Any], Image]:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from compiler_tests.random_specs.names import Body, Channels, Draw, Item, Names
+from compiler_tests.random_specs.choices import Choices, Draw
+from compiler_tests.random_specs.names import Body, Channels, Item, Names
 from resnet_dsl.ir.ops import ActivationKind, InitKind
 
 ACTIVATIONS: tuple[str, ...] = get_args(ActivationKind)
 INITS: tuple[str, ...] = get_args(InitKind)
 
 
-class Items:
+class Items(Choices):
     """Draws operations over `names`."""
 
     def __init__(self, draw: Draw, names: Names) -> None:
-        self.draw = draw
+        super().__init__(draw)
         self.names = names
-
-    def one_of(self, choices: Sequence[Any]) -> Any:
-        return self.draw(st.sampled_from(choices))
-
-    def chance(self, percent: int) -> bool:
-        return bool(self.draw(st.integers(0, 99)) >= 100 - percent)
 
     def conv(self, start: Channels, end: Channels, *, strided: bool = False) -> dict[str, Any]:
         """A convolution that keeps the size, or divides it by the block's stride."""

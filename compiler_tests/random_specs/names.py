@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from hypothesis import strategies as st
-
-Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]
 Item: TypeAlias = str | dict[str, Any]
 Body: TypeAlias = list[Item]
 

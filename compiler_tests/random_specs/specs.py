@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
 from compiler_tests.random_specs import blocks, ends
 from compiler_tests.random_specs.blocks import Block, Setting
+from compiler_tests.random_specs.choices import Choices, Draw
 from compiler_tests.random_specs.ends import Image
 from compiler_tests.random_specs.items import ACTIVATIONS, INITS
-from compiler_tests.random_specs.names import Draw
 
 Spec = dict[str, Any]
 
@@ -28,16 +27,7 @@ def specs(draw: Draw) -> Spec:
     return _Author(draw).spec()
 
 
-@dataclass
-class _Author:
-    draw: Draw
-
-    def one_of(self, choices: Sequence[Any]) -> Any:
-        return self.draw(st.sampled_from(choices))
-
-    def chance(self, percent: int) -> bool:
-        return bool(self.draw(st.integers(0, 99)) >= 100 - percent)
-
+class _Author(Choices):
     def spec(self) -> Spec:
         channels = self.one_of([1, 2, 3, 4])
         image = Image(channels, self.one_of(EXTENTS), self.one_of(EXTENTS))
@@ -58,11 +48,8 @@ class _Author:
         shortcuts: list[object] = ["B", "C", "D", {"B": {"norm": False}}]
         policies: list[object] = ["none", "gate", {"gate": {"bias": 1.0}}, "matching"]
         if self.chance(30):
-            around = ends.shortcut(self.draw, groups)
-            spec["shortcuts"] = {"around": around}
-            (policies if "join" in around else shortcuts).extend(
-                ["around", {"around": {"window": 3}}]
-            )
+            spec["shortcuts"] = {"around": ends.shortcut(self.draw, groups)}
+            shortcuts += ["around", {"around": {"window": 3}}]
         names = blocks.spellings(self.draw)
         setting = Setting(read, groups, names, (1,) if rising else (1, 2), tuple(shortcuts))
         own = self.blocks(spec, setting, straight)
@@ -121,7 +108,7 @@ class _Author:
             {"deep": {"width": 8, "narrow": 4}},
         ]
         if straight or groups > 1 or self.chance(60):
-            definition, _ = ends.stem(self.draw, image, groups, straight=straight)
+            definition = ends.stem(self.draw, image, groups, straight=straight)
             spec["stems"] = {"entrance": definition}
             spec["stem"] = "entrance"
             if "parameters" in definition and self.chance(50):
@@ -137,8 +124,6 @@ class _Author:
             chain = straight and (number > 0 or self.chance(50))
             name = self.one_of([f"block_{number}", f"Unit{number}", *UNUSUAL[number]])
             found.append(blocks.block(self.draw, setting, name, found, straight=chain))
-            if straight and not chain:
-                chain = True
         spec["blocks"] = {each.name: each.definition for each in found}
         return found
 

@@ -6,7 +6,10 @@ Images are (N, 3, 16, 16), classes 10.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from resnet_dsl.backends.torch.emit import emit
+from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.ir import ops
 from resnet_dsl.ir.expr import Expr, Name, Value, literal, mul
 from resnet_dsl.ir.ops import Init
@@ -29,6 +32,7 @@ IN, OUT, WIDTH, STRIDE = Name("in"), Name("out"), Name("width"), Name("stride")
 ONE = literal(1)
 HE = Init()
 DEFAULT = Init("uniform")
+FACTS = Facts(parameters=12345, macs=6789000, version="1.2.3")
 
 
 def number(value: Expr | int) -> Expr:
@@ -180,14 +184,14 @@ def projection() -> Function:
     )
 
 
-def bottleneck(gamma: float = 1.0) -> Program:
+def bottleneck() -> Program:
     """Bottlenecks with option B: a slot that is filled at times."""
     wide = mul(WIDTH, literal(4))
     body: list[Statement] = [
         *straight(
             ("conv1", conv(IN, WIDTH, 1)), ("bn1", norm(WIDTH)), ("relu1", RELU),
             ("conv2", conv(WIDTH, WIDTH, 3, STRIDE)), ("bn2", norm(WIDTH)), ("relu2", RELU),
-            ("conv3", conv(WIDTH, wide, 1)), ("bn3", norm(wide, gamma)),
+            ("conv3", conv(WIDTH, wide, 1)), ("bn3", norm(wide)),
         ),
         UseSlot("downsample", 0),
         Apply("add", ops.Add(), (8, 9)),
@@ -381,3 +385,10 @@ def stochastic(depth: int = 5) -> Program:
 EVERY = (
     bottleneck, option_a, plain, preactivation, squeeze_excite, highway, vgg, stochastic,
 )  # fmt: skip
+
+
+def written(program: Program, folder: Path) -> Path:
+    """The file that the torch target emits for a program."""
+    path = folder / f"{program.name}.py"
+    path.write_text(emit(program, FACTS))
+    return path

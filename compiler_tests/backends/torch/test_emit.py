@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +12,9 @@ import torch
 
 from compiler_tests import programs
 from compiler_tests.effort import grows_linearly
-from compiler_tests.emitted import all_specs, construct, import_file
+from compiler_tests.emitted import all_specs, construct, import_file, is_clean, tool
+from compiler_tests.programs import FACTS, written
 from resnet_dsl.backends.torch.emit import emit
-from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.compiler import compile_spec, torch_source
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir import ops
@@ -36,31 +34,8 @@ from resnet_dsl.ir.program import (
 )
 from resnet_dsl.passes.inline import inline
 
-FACTS = Facts(parameters=12345, macs=6789000, version="1.2.3")
-REPOSITORY = Path(__file__).resolve().parents[3]
 EVERY = pytest.mark.parametrize("builder", programs.EVERY, ids=lambda builder: builder.__name__)
 Builder = Callable[[], Program]
-
-
-def written(program: Program, folder: Path) -> Path:
-    path = folder / f"{program.name}.py"
-    path.write_text(emit(program, FACTS))
-    return path
-
-
-def tool(*arguments: str) -> None:
-    """Run a tool of the project on emitted files; its complaints are the failure."""
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=REPOSITORY
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def is_clean(*paths: Path) -> None:
-    """Formatted and lint-clean under the project's own settings."""
-    config = ["--config", str(REPOSITORY / "pyproject.toml")]
-    tool("ruff", "format", "--check", *config, *map(str, paths))
-    tool("ruff", "check", *config, *map(str, paths))
 
 
 @EVERY

@@ -10,8 +10,6 @@ import torch
 
 from compiler_tests import programs
 from compiler_tests.emitted import import_file
-from resnet_dsl.backends.torch.emit import emit
-from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.ir.program import Program
 
 pytestmark = pytest.mark.slow
@@ -24,9 +22,7 @@ def emitted(
 ) -> tuple[torch.nn.Module, torch.nn.Module]:
     """The network and its backbone."""
     program = builder()
-    path = tmp_path / f"{program.name}.py"
-    path.write_text(emit(program, Facts(parameters=1, macs=1, version="0")))
-    module = import_file(path)
+    module = import_file(programs.written(program, tmp_path))
     backbone = getattr(module, f"{program.name}_backbone")
     return getattr(module, program.name)().eval(), backbone().eval()
 

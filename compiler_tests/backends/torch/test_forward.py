@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler_tests import programs
-from compiler_tests.emitted import construct
-from compiler_tests.programs import GLOBAL, IN, RELU, SIGMOID, WIDTH, block, conv, norm, straight
+from compiler_tests.agreement import State, load
+from compiler_tests.emitted import construct, tool
+from compiler_tests.programs import (
+    FACTS,
+    GLOBAL,
+    IN,
+    RELU,
+    SIGMOID,
+    WIDTH,
+    block,
+    conv,
+    norm,
+    straight,
+    written,
+)
 from compiler_tests.torch_reference import RandomWeights, image, run
 from resnet_dsl.backends.torch.emit import emit
-from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.ir import ops
+from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.program import (
     Apply,
     Call,
@@ -34,8 +45,8 @@ from resnet_dsl.ir.program import (
     UseSlot,
 )
 from resnet_dsl.passes.inline import inline
+from resnet_dsl.weights.store import Weights
 
-FACTS = Facts(parameters=1, macs=1, version="0")
 WIDE = 4
 
 
@@ -261,6 +272,15 @@ def once(body: Sequence[Statement]) -> list[Statement]:
     return found
 
 
+def stored(graph: Graph, weights: Weights) -> State:
+    """Numbers for every key of the graph's constants."""
+    return {
+        item.name: weights.get(item.name, item.shape, 0.0)
+        for node in graph.nodes
+        for item in node.constants
+    }
+
+
 @settings(max_examples=40)
 @given(bodies(), st.integers(0, 3))
 def test_forwards_compute_what_the_graph_does(drawn: list[Statement], fill: int) -> None:
@@ -270,17 +290,10 @@ def test_forwards_compute_what_the_graph_does(drawn: list[Statement], fill: int)
     graph = inline(program)
     weights = RandomWeights()
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "net.py"
-        path.write_text(emit(program, FACTS))
-        check = [sys.executable, "-m", "ruff", "format", "--check", "--isolated"]
-        subprocess.run([*check, "--line-length", "100", str(path)], check=True)
+        path = written(program, Path(folder))
+        tool("ruff", "format", "--check", "--isolated", "--line-length", "100", str(path))
         model = construct(path)
-    state = {
-        item.name: torch.from_numpy(weights.get(item.name, item.shape, 0.0))
-        for node in graph.nodes
-        for item in node.constants
-    }
-    model.load_state_dict(state, strict=False)
+    load(model, graph, stored(graph, weights))
     x = torch.from_numpy(image(graph))
     before = x.clone()
     with torch.no_grad():
@@ -300,15 +313,8 @@ def test_hand_built_networks_compute_what_their_graphs_do(
     program = builder()
     graph = inline(program)
     weights = RandomWeights()
-    path = tmp_path / f"{program.name}.py"
-    path.write_text(emit(program, FACTS))
-    model = construct(path).eval()
-    state = {
-        item.name: torch.from_numpy(weights.get(item.name, item.shape, 0.0))
-        for node in graph.nodes
-        for item in node.constants
-    }
-    model.load_state_dict(state, strict=False)
+    model = construct(written(program, tmp_path)).eval()
+    load(model, graph, stored(graph, weights))
     images = image(graph)
     expected = run(graph, weights, images)
     with torch.no_grad():

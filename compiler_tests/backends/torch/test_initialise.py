@@ -13,7 +13,6 @@ import torch
 from compiler_tests import programs
 from compiler_tests.emitted import construct
 from resnet_dsl.backends.torch.emit import emit
-from resnet_dsl.backends.torch.summary import Facts
 from resnet_dsl.ir import ops
 from resnet_dsl.ir.expr import Expr, Name, literal
 from resnet_dsl.ir.graph import Stored
@@ -33,7 +32,6 @@ from resnet_dsl.ir.program import (
 from resnet_dsl.passes.inline import inline
 from resnet_dsl.weights.initialise import draw
 
-FACTS = Facts(parameters=1, macs=1, version="0")
 CHANNELS = 32
 ENOUGH = 500  # numbers from which a standard deviation says something
 
@@ -46,8 +44,7 @@ INITS = [
 
 def is_initialised(program: Program, folder: Path) -> None:
     """Every number of the state dict is filled, or drawn with the spread, that the graph states."""
-    path = folder / f"{program.name}.py"
-    path.write_text(emit(program, FACTS))
+    path = programs.written(program, folder)
     torch.manual_seed(0)
     state = construct(path).state_dict()
     for node in inline(program).nodes:
@@ -206,7 +203,7 @@ def test_rules_are_written_with_as_few_conditions_as_a_linter_asks_for(
 ) -> None:
     program = _with_general_rules(conv, linear)
     is_initialised(program, tmp_path)
-    assert test in emit(program, FACTS)
+    assert test in emit(program, programs.FACTS)
 
 
 def test_more_exceptions_than_python_nests_are_set_right(tmp_path: Path) -> None:

@@ -1,15 +1,12 @@
 import ast
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from compiler_tests.emitted import is_clean, is_typed
 from resnet_dsl.backends.trainer.emit import emit
 
-ROOT = Path(__file__).resolve().parents[3]
 ADAMW = {"optimiser": "adamw", "lr": 1e-3, "decay_norms": True, "schedule": "constant"}
 VARIANTS: dict[str, dict[str, Any]] = {
     "digits": {},
@@ -47,17 +44,8 @@ def emitted(script, tmp_path_factory):
     return folder
 
 
-def tool(*arguments: str, cwd: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_every_variant_is_formatted_and_lint_clean(emitted):
-    config = f"--config={ROOT / 'pyproject.toml'}"
-    tool("ruff", "format", "--check", "--diff", "--no-cache", config, ".", cwd=emitted)
-    tool("ruff", "check", "--no-cache", config, ".", cwd=emitted)
+    is_clean(".", cwd=emitted)
 
 
 def test_every_combination_of_choices_is_formatted_and_lint_clean(settings, tmp_path):
@@ -73,16 +61,12 @@ def test_every_combination_of_choices_is_formatted_and_lint_clean(settings, tmp_
     for number, values in enumerate(itertools.product(*choices.values())):
         changes = {"milestones": (20, 30), **dict(zip(choices, values, strict=True))}
         (tmp_path / f"train_{number}.py").write_text(emit(settings(**changes)), encoding="utf-8")
-    config = f"--config={ROOT / 'pyproject.toml'}"
-    tool("ruff", "format", "--check", "--diff", "--no-cache", config, ".", cwd=tmp_path)
-    tool("ruff", "check", "--no-cache", config, ".", cwd=tmp_path)
+    is_clean(".", cwd=tmp_path)
 
 
 @pytest.mark.slow
 def test_every_variant_passes_the_strict_type_check(emitted):
-    files = sorted(path.name for path in emitted.glob("*.py"))
-    cache = f"--cache-dir={ROOT / '.mypy_cache'}"
-    tool("mypy", f"--config-file={ROOT / 'pyproject.toml'}", cache, *files, cwd=emitted)
+    is_typed(*sorted(path.name for path in emitted.glob("*.py")), cwd=emitted)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

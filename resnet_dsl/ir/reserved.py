@@ -63,7 +63,7 @@ MODULE_ATTRIBUTES: frozenset[str] = frozenset(
 """The attributes of torch.nn.Module (2.12), then those of an emitted network."""
 
 EMITTED_NAMES: frozenset[str] = frozenset(
-    {"self", "torch", "nn", "Tensor", "math", "Sequence", "ClassVar", "make_divisible"}
+    {"self", "layer", "torch", "nn", "Tensor", "math", "Sequence", "ClassVar", "make_divisible"}
     | {"Subsample", "PadChannels", "AppendChannels", "DropPath", "FrozenBatchNorm2d"}
 )
-"""What an emitted module imports and the helpers that it may hold."""
+"""What an emitted module imports, the helpers that it may hold, and the variable of its loops over modules."""

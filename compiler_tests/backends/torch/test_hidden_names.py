@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,13 @@ import pytest
 from compiler_tests import agreement
 from compiler_tests.programs import arguments
 from resnet_dsl.backends.onnx.options import OnnxOptions
+from resnet_dsl.backends.torch.names import RESERVED
 from resnet_dsl.backends.torch.runs import Member, runs
+from resnet_dsl.compiler import compile_spec, torch_source
+from resnet_dsl.errors import CompileError
 from resnet_dsl.ir.expr import Name
 from resnet_dsl.ir.program import Call
+from resnet_dsl.ir.reserved import EMITTED_NAMES
 
 HEADER = """\
 name: hidden
@@ -113,3 +120,48 @@ def test_a_loop_counts_over_a_name_that_its_members_do_not_read() -> None:
     ]
     (run,) = runs(members)
     assert (run.variable, run.start, run.step) == ("index2", 4, 4)
+
+
+def source(folder: Path, name: str) -> str:
+    """A network with loops and shared blocks, under a name."""
+    file = folder / "hidden.yaml"
+    file.write_text(HEADER + SPECS["a chain named as the variable of loops"])
+    return torch_source(compile_spec(file, [f"name='{name}'"]))
+
+
+def functions(text: str) -> list[str]:
+    return [node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize("name", sorted(EMITTED_NAMES))
+def test_a_network_cannot_have_a_name_that_the_file_uses(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CompileError) as caught:
+        source(tmp_path, name)
+    (found,) = caught.value.diagnostics
+    assert found.code == "RD108"
+    assert found.message == f"`{name}` is a name that is taken"
+
+
+def test_every_word_of_the_file_names_a_network_or_is_refused(tmp_path: Path) -> None:
+    """What imports the network does so under the spec's name, whatever that is."""
+    words = {*re.findall(r"[A-Za-z]\w*", source(tmp_path, "hidden"))}
+    assert {"layer", "Layer", "range", "class", "Hidden", "HiddenBackbone", "x"} <= words
+    refused = set()
+    for word in words:
+        try:
+            text = source(tmp_path, word)
+        except CompileError:
+            refused.add(word)
+        else:
+            assert functions(text)[-2:] == [word, f"{word}_backbone"]
+    assert refused == words & (RESERVED | sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("name", ["outer", "Outer", "inner", "Inner", "seq", "match", "main"])
+def test_a_network_named_as_its_own_parts_keeps_its_name(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "hidden.yaml"
+    text = HEADER + SPECS["a parameter that counts and is read"]
+    file.write_text(text.replace("name: hidden", f"name: {name}"))
+    emitted = agreement.assert_sound(file, OnnxOptions(), fold=True, seed=1)
+    assert emitted is not None
+    assert name in functions(emitted.source)

@@ -27,7 +27,7 @@ SPELLINGS: Mapping[str, str] = {
 LAYER = "layer"
 """The variable of loops over modules."""
 
-RESERVED: frozenset[str] = frozenset({*keyword.kwlist, *dir(builtins), LAYER}) | EMITTED_NAMES
+RESERVED: frozenset[str] = frozenset({*keyword.kwlist, *dir(builtins)}) | EMITTED_NAMES
 
 
 def identifier(text: str) -> str:

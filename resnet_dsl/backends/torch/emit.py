@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from resnet_dsl.backends.templates import environment
 from resnet_dsl.backends.torch.backbone import backbone
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.definitions import definition
 from resnet_dsl.backends.torch.initial import Policy, operations
 from resnet_dsl.backends.torch.layout import Atom, Group, flat, signature, statement
-from resnet_dsl.backends.torch.modules import Writer, helper
+from resnet_dsl.backends.torch.modules import MATH_FUNCTIONS, Writer, helper
 from resnet_dsl.backends.torch.names import Names, Spelling, identifier, variable
 from resnet_dsl.backends.torch.network import Network
 from resnet_dsl.backends.torch.prose import docstring, quoted
@@ -22,14 +20,9 @@ from resnet_dsl.ir.ops import Concat, Flatten
 from resnet_dsl.ir.program import Apply, Call, Program
 from resnet_dsl.passes.specialise import specialise
 
-if TYPE_CHECKING:
-    import jinja2
-
-TEMPLATES = Path(__file__).parent / "templates"
 DEFAULT_STAGES = 3  # of a backbone: the last ones
 _WITH_TORCH = frozenset({"FrozenBatchNorm2d"})  # helpers that call torch's own functions
 _HELPER_FUNCTIONS = frozenset({"make_divisible"})
-_WITH_MATH = frozenset({"sqrt", "floor", "ceil"})
 
 
 def emit(program: Program, facts: Facts) -> str:
@@ -61,7 +54,7 @@ def emit(program: Program, facts: Facts) -> str:
         "name": name,
         "factories": _factories(program, factory, name),
     }
-    return _environment().get_template("module.py.j2").render(finished)
+    return environment("resnet_dsl.backends.torch").get_template("module.py.j2").render(finished)
 
 
 def _factories(program: Program, factory: str, name: str) -> tuple[list[str], list[str]]:
@@ -106,7 +99,7 @@ def _module(program: Program, names: Names) -> Module:
 def _imports(
     program: Program, helpers: list[str], invoked: set[str], *, split: bool
 ) -> Iterator[str]:
-    standard = ["import math"] if invoked & _WITH_MATH else []
+    standard = ["import math"] if invoked & MATH_FUNCTIONS.keys() else []
     if split:
         standard += ["from collections.abc import Sequence", "from typing import ClassVar"]
     yield from (*standard, "") if standard else ()
@@ -119,17 +112,3 @@ def _imports(
     if called or _WITH_TORCH & {*helpers}:
         yield "import torch"
     yield "from torch import Tensor, nn"
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-    )

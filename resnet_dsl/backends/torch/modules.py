@@ -57,7 +57,13 @@ _SLOPES: Mapping[str, tuple[str, float]] = {
     "leaky_relu": ("negative_slope", 0.01),
     "elu": ("alpha", 1.0),
 }
-_FUNCTIONS: Mapping[str, str] = {"sqrt": "math.sqrt", "floor": "math.floor", "ceil": "math.ceil"}
+MATH_FUNCTIONS: Mapping[str, str] = {
+    "sqrt": "math.sqrt",
+    "floor": "math.floor",
+    "ceil": "math.ceil",
+}
+"""The language's functions that are those of Python's `math`."""
+
 LONGEST_EXPRESSION = 60
 SHORTEST_PART = 16
 _ZERO, _ONE = Literal(0), Literal(1)
@@ -73,7 +79,7 @@ class Writer:
     def __init__(self, spelling: Mapping[str, str], scope: Names) -> None:
         self.statements: list[str] = []
         self.functions: set[str] = set()
-        self._spelling = {**_FUNCTIONS, **spelling}
+        self._spelling = {**MATH_FUNCTIONS, **spelling}
         self._scope = scope.inner()
         for name in spelling.values():
             self._scope.take(name)

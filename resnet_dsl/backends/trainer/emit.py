@@ -6,10 +6,8 @@ The template gets finished lines; what is decided by a setting is decided here.
 from __future__ import annotations
 
 import ast
-from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from resnet_dsl.backends.templates import environment
 from resnet_dsl.backends.trainer import lines
 from resnet_dsl.backends.trainer.check import findings
 from resnet_dsl.backends.trainer.settings import TrainSettings
@@ -43,7 +41,7 @@ def emit(settings: TrainSettings) -> str:
 def _render(settings: TrainSettings, imported: str, called: str) -> str:
     size = "x".join(map(str, settings.input))  # ASCII, since `--help` prints it on any terminal
     return (
-        _environment()
+        environment("resnet_dsl.backends.trainer")
         .get_template("train.py.j2")
         .render(
             name=settings.name,
@@ -93,15 +91,3 @@ def _taken(text: str, besides: str) -> set[str]:
             case _:
                 pass
     return found
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("resnet_dsl.backends.trainer"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )

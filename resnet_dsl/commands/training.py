@@ -67,8 +67,6 @@ def settings_of(
     program = compilation.program
     return TrainSettings(
         name=program.name,
-        module=program.name,
-        factory=program.name,
         spec=no_option(spec or program.name),
         overrides=tuple(overrides),
         spec_hash=program.spec_hash,

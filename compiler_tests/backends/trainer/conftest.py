@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,6 @@ def tiny(num_classes: int = 10) -> Tiny:
 
 DEFAULTS: dict[str, Any] = {
     "name": "tiny",
-    "module": "tiny",
-    "factory": "tiny",
     "spec": "specs/tiny.yaml",
     "spec_hash": "0123456789abcdef" * 4,
     "version": "0.1.0",
@@ -90,15 +89,21 @@ class Script:
             command, cwd=self.folder, env=self.environment(), capture_output=True, text=True
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @contextmanager
+    def start(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """The script, which is killed if it still runs at the end."""
+        with subprocess.Popen(
             self.command(*arguments),
             cwd=self.folder,
             env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
+        ) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
 
     @staticmethod
     def environment() -> dict[str, str]:

@@ -57,4 +57,4 @@ def test_all_findings_are_reported_together(settings):
 @pytest.mark.parametrize("name", ["os; import evil", "a-b", ""])
 def test_what_is_no_identifier_never_reaches_the_source(settings, name):
     with pytest.raises(ValueError, match="not an identifier"):
-        emit(settings(factory=name))
+        emit(settings(name=name))

@@ -28,13 +28,12 @@ def emit(settings: TrainSettings) -> str:
     """The script. Raises CompileError where the settings do not fit the network, or one another."""
     if found := tuple(findings(settings)):
         raise CompileError(found)
-    for name in (settings.name, settings.module, settings.factory):
-        if not name.isidentifier():
-            raise ValueError(f"not an identifier: {name!r}")
-    factory = settings.factory
-    text = _render(settings, factory, factory)
-    if factory in _taken(text, besides=settings.module):
-        text = _render(settings, f"{factory} as make_{factory}", f"make_{factory}")
+    name = settings.name
+    if not name.isidentifier():
+        raise ValueError(f"not an identifier: {name!r}")
+    text = _render(settings, name, name)
+    if name in _taken(text, besides=name):
+        text = _render(settings, f"{name} as make_{name}", f"make_{name}")
     return text
 
 
@@ -45,7 +44,6 @@ def _render(settings: TrainSettings, imported: str, called: str) -> str:
         .get_template("train.py.j2")
         .render(
             name=settings.name,
-            module=settings.module,
             imported=imported,
             called=called,
             version=settings.version,

@@ -13,18 +13,16 @@ Statistics: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
-    """`from {module} import {factory}` in the script is the network, called as `{factory}(num_classes={classes})`.
+    """`from {name} import {name}` in the script is the network, called as `{name}(num_classes={classes})`.
 
-    `name` is the network's and `spec` what the user calls it by (a name or a path), for the command that the script
-    prints at its end, with the `overrides` that it was given. `input` is (C, H, W).
+    `spec` is what the user calls it by (a name or a path), for the command that the script prints at its end, with the
+    `overrides` that it was given. `input` is (C, H, W).
     `epochs`, `milestones` and `warmup_epochs` count epochs, `shift` pixels.
     `momentum` is AdamW's first beta too. `normalisation` is a mean and a deviation for each channel; without it they
     are measured on the training images. `threads` are torch's on a CPU; without it torch chooses.
     """
 
     name: str
-    module: str
-    factory: str
     spec: str
     spec_hash: str
     version: str

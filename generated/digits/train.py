@@ -15,7 +15,7 @@ On one machine one seed gives one result, to the bit on a CPU. A run writes
     result.json         the outcome
 
 and ends with status 0, or 1 (the loss is not finite, or a file cannot be written), 2 (the run
-cannot begin), or 130 (interrupted with Ctrl-C, and saved).
+cannot begin), 130 or 143 (interrupted with Ctrl-C or SIGTERM, and saved).
 
 Written by resnet-dsl 0.1.0 from a spec with SHA-256
 7e82d4a710878e4346696735cffb09c46c8312de768bb2513e8e42bcaf274d6d.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from resnet_dsl.backends.torch.layout import INDENT, Atom, Group, Line, Prefixed, suite
+from resnet_dsl.backends.layout import INDENT, Atom, Group, Line, Prefixed, suite
 from resnet_dsl.backends.torch.network import Network
 from resnet_dsl.backends.torch.prose import quoted
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias, assert_never
 
+from resnet_dsl.backends.layout import INDENT, Atom, Call, Group, Node, flat, statement
 from resnet_dsl.backends.torch.chains import Module, writable
 from resnet_dsl.backends.torch.forward import Step, called
-from resnet_dsl.backends.torch.layout import INDENT, Atom, Call, Group, Node, flat, statement
 from resnet_dsl.backends.torch.modules import Writer, constructor
 from resnet_dsl.backends.torch.names import member
 from resnet_dsl.ir import program as ir

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from resnet_dsl.backends.torch.layout import Atom, Call, Each, Group, Node, Noted, Prefixed, keyword
+from resnet_dsl.backends.layout import Atom, Call, Each, Group, Node, Noted, Prefixed, keyword
 from resnet_dsl.backends.torch.modules import Writer, constructor
 from resnet_dsl.backends.torch.names import LAYER, Names, Spelling
 from resnet_dsl.backends.torch.runs import Member, Run, runs

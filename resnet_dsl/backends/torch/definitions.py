@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from resnet_dsl.backends.layout import INDENT, Atom, Call, Group, Node, signature, statement
 from resnet_dsl.backends.torch.bodies import members, steps
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.forward import lines as forward_lines
-from resnet_dsl.backends.torch.layout import INDENT, Atom, Call, Group, Node, signature, statement
 from resnet_dsl.backends.torch.modules import Writer
 from resnet_dsl.backends.torch.prose import docstring, paragraphs
 from resnet_dsl.ir import program as ir

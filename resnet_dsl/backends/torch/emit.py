@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from resnet_dsl.backends.layout import Atom, Group, flat, signature, statement
 from resnet_dsl.backends.templates import environment
 from resnet_dsl.backends.torch.backbone import backbone
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.definitions import definition
 from resnet_dsl.backends.torch.initial import Policy, operations
-from resnet_dsl.backends.torch.layout import Atom, Group, flat, signature, statement
 from resnet_dsl.backends.torch.modules import MATH_FUNCTIONS, Writer, helper
 from resnet_dsl.backends.torch.names import Names, Spelling, identifier, variable
 from resnet_dsl.backends.torch.network import Network

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal, TypeAlias
 
-from resnet_dsl.backends.torch.layout import INDENT, LINE_LENGTH, Atom, Call, Node, flat, statement
+from resnet_dsl.backends.layout import INDENT, LINE_LENGTH, Atom, Call, Node, flat, statement
 from resnet_dsl.backends.torch.prose import quoted
 
 Kind: TypeAlias = Literal["layer", "light", "glance", "choice", "join"]

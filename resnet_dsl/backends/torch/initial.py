@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from resnet_dsl.backends.torch.layout import Atom, Call, Group, Line, Node, deeper, keyword
+from resnet_dsl.backends.layout import Atom, Call, Group, Line, Node, deeper, keyword
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.calls import members
 from resnet_dsl.ir.expr import Expr

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import copy
 from typing import TypeAlias, assert_never
 
-from resnet_dsl.backends.torch.layout import Atom, Call, Node, keyword
+from resnet_dsl.backends.layout import Atom, Call, Node, keyword
 from resnet_dsl.backends.torch.names import Names
 from resnet_dsl.ir.expr import Binary, Expr, Invoke, Literal, Name, to_source
 from resnet_dsl.ir.expr.tree import children

@@ -10,12 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from resnet_dsl.backends.torch.bodies import Members, members, steps
-from resnet_dsl.backends.torch.chains import Module
-from resnet_dsl.backends.torch.forward import Step
-from resnet_dsl.backends.torch.forward import lines as forward_lines
-from resnet_dsl.backends.torch.initial import Policy, Special, branch
-from resnet_dsl.backends.torch.layout import (
+from resnet_dsl.backends.layout import (
     INDENT,
     Atom,
     Call,
@@ -26,6 +21,11 @@ from resnet_dsl.backends.torch.layout import (
     statement,
     suite,
 )
+from resnet_dsl.backends.torch.bodies import Members, members, steps
+from resnet_dsl.backends.torch.chains import Module
+from resnet_dsl.backends.torch.forward import Step
+from resnet_dsl.backends.torch.forward import lines as forward_lines
+from resnet_dsl.backends.torch.initial import Policy, Special, branch
 from resnet_dsl.backends.torch.modules import Writer
 from resnet_dsl.backends.torch.prose import docstring, quoted
 from resnet_dsl.ir import program as ir

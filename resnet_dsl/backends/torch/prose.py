@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from textwrap import wrap
 
-from resnet_dsl.backends.torch.layout import LINE_LENGTH, width
+from resnet_dsl.backends.layout import LINE_LENGTH, width
 from resnet_dsl.ir.expr import literal, to_source
 
 NO_BREAK = "\N{NO-BREAK SPACE}"

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from resnet_dsl.backends.layout import (
+    INDENT,
+    LINE_LENGTH,
+    Atom,
+    Call,
+    Group,
+    Line,
+    statement,
+    suite,
+)
 from resnet_dsl.backends.trainer.settings import TrainSettings
-
-WIDTH = 100
 
 
 def out_folder(settings: TrainSettings) -> str:
@@ -101,7 +109,7 @@ def schedule(settings: TrainSettings) -> list[str]:
 
 
 def optimizer(settings: TrainSettings) -> list[str]:
-    """The statement that makes `optimizer`, with what it needs before it."""
+    """The statement that makes `optimizer`, with what it needs before it, indented as in main."""
     match settings.optimiser:
         case "sgd":
             made, options = "SGD", ["momentum=MOMENTUM", "nesterov=NESTEROV"]
@@ -109,16 +117,18 @@ def optimizer(settings: TrainSettings) -> list[str]:
             made, options = "AdamW", ["betas=BETAS"]
         case _:
             assert_never(settings.optimiser)
-    arguments = ["lr=LR", *options, "weight_decay=WEIGHT_DECAY"]
-    if settings.decay_norms:
-        return _call(f"optimizer = torch.optim.{made}", ["model.parameters()", *arguments])
-    return [
+    grouped = [
         "# Weight decay is for weights; normalisations and biases go without.",
         "decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]",
         "others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]",
         'groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]',
-        *_call(f"optimizer = torch.optim.{made}", ["groups", *arguments]),
     ]
+    before, over = ([], "model.parameters()") if settings.decay_norms else (grouped, "groups")
+    arguments = [over, "lr=LR", *options, "weight_decay=WEIGHT_DECAY"]
+    call = Call(f"torch.optim.{made}", tuple(map(Atom, arguments)))
+    return suite(
+        [*(Line(Atom(text)) for text in before), Line(call, "optimizer = ")], indent=INDENT
+    )
 
 
 def shifted(settings: TrainSettings) -> list[str]:
@@ -198,27 +208,14 @@ def autocast(device: str) -> str:
 def overridden(settings: TrainSettings) -> list[str]:
     """What the command for the next step has besides, where the spec was overridden."""
     found = [f'command += ["--set", {_text(override)}]' for override in settings.overrides]
-    return [line if len(line) <= WIDTH - 4 else f"{line}  # noqa: E501" for line in found]
-
-
-def _call(function: str, arguments: list[str]) -> list[str]:
-    """A call inside of main, on one line where it fits there."""
-    one = f"{function}({', '.join(arguments)})"
-    if len(one) <= WIDTH - 4:
-        return [one]
-    inner = ", ".join(arguments)
-    if len(inner) <= WIDTH - 8:
-        return [f"{function}(", f"    {inner}", ")"]
-    return [f"{function}(", *(f"    {argument}," for argument in arguments), ")"]
+    return [
+        line if len(line) <= LINE_LENGTH - INDENT else f"{line}  # noqa: E501" for line in found
+    ]
 
 
 def _sequence(name: str, items: tuple[float, ...]) -> list[str]:
-    """A tuple on one line, or with its items on a second, or one a line: whichever fits first."""
-    text = ", ".join(map(str, items))
-    one = f"{name} = ({text},)" if len(items) == 1 else f"{name} = ({text})"
-    if len(one) <= WIDTH:
-        return [one]
-    return [f"{name} = (", *(f"    {item}," for item in items), ")"]
+    """A tuple under a name."""
+    return statement(f"{name} = ", Group("(", tuple(Atom(str(item)) for item in items)))
 
 
 def _text(value: str) -> str:

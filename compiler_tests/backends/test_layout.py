@@ -9,7 +9,7 @@ from typing import Any, assert_never
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resnet_dsl.backends.torch.layout import (
+from resnet_dsl.backends.layout import (
     LINE_LENGTH,
     Atom,
     Call,

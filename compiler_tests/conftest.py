@@ -1,4 +1,4 @@
-"""What every test may use: golden files, one thread a worker, and settings for hypothesis."""
+"""What every test may use: a small spec, golden files, one thread a worker, and settings for hypothesis."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from compiler_tests.commands.running import SMALL
 
 GOLDEN = Path(__file__).parent / "golden"
 SHOWN = 200  # lines of a difference; the rest is counted
@@ -45,6 +47,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         torch = pytest.importorskip("torch")
         if not torch.cuda.is_available():
             pytest.skip("needs an NVIDIA GPU")
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    """A file with a network that every command takes, in a moment."""
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    return file
 
 
 @pytest.fixture

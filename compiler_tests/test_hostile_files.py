@@ -12,28 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from compiler_tests.commands.running import SMALL, begin, command, environment
+from compiler_tests.commands.running import (
+    SMALL,
+    begin,
+    call,
+    command,
+    environment,
+    run,
+    wait_for,
+)
 from resnet_dsl.backends.tensorrt.builder import build_engine
 from resnet_dsl.backends.tensorrt.options import EngineOptions
-from resnet_dsl.cli import app
 from resnet_dsl.errors import CompileError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and signals of POSIX")
 
 EVERYTHING = ("-t", "torch", "-t", "onnx", "-t", "train", "--write-weights")
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> Path:
-    file = tmp_path / "small.yaml"
-    file.write_text(SMALL)
-    return file
-
-
-def call(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -59,14 +54,7 @@ def test_a_full_disk_leaves_what_was_there(spec: Path, size: int) -> None:
     assert call("build", spec, *EVERYTHING, "--out", out).exit_code == 0
     before = files(out)
     larger = ("-t", "torch", "-t", "onnx", "--set", "classes=1100")
-    done = subprocess.run(
-        command("build", spec, *larger, "--out", out),
-        env=environment(),
-        preexec_fn=limited(size),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("build", spec, *larger, "--out", out, cwd=spec.parent, before=limited(size))
     assert done.returncode == 2, done.stderr
     assert "error[RD603]" in done.stderr
     assert "what was there before is as it was" in done.stderr
@@ -131,12 +119,9 @@ def test_builds_into_one_folder_at_once_leave_whole_files(spec: Path) -> None:
 @pytest.mark.slow
 def test_what_a_killed_build_left_is_ignored_and_later_removed(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    running = begin("build", "resnet152", "-t", "onnx", "--out", "out", cwd=tmp_path)
-    end = time.monotonic() + 30
-    while not list(out.glob(".*")) and time.monotonic() < end:
-        time.sleep(0.005)
-    running.kill()
-    running.communicate(timeout=30)
+    with begin("build", "resnet152", "-t", "onnx", "--out", "out", cwd=tmp_path) as running:
+        wait_for(lambda: list(out.glob(".*")))
+        running.kill()
     (left,) = out.iterdir()
     assert left.name.startswith(".resnet152.onnx.")
     os.utime(left, (0, 0))
@@ -157,15 +142,12 @@ def test_a_signal_while_an_engine_is_built_leaves_no_part_and_no_process(
 ) -> None:
     pytest.importorskip("tensorrt_rtx")
     out = tmp_path / "out"
-    running = begin("compile", "resnet152", "--out", "out", cwd=tmp_path)
-    end = time.monotonic() + 60
-    while not list(out.glob(".*.engine.*")) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert list(out.glob(".*.engine.*")), "the build was over before it could be stopped"
-    time.sleep(0.5)
-    children = _children(running.pid)
-    running.send_signal(number)
-    _, said = running.communicate(timeout=60)
+    with begin("compile", "resnet152", "--out", "out", cwd=tmp_path) as running:
+        wait_for(lambda: list(out.glob(".*.engine.*")))
+        time.sleep(0.5)
+        children = _children(running.pid)
+        running.send_signal(number)
+        _, said = running.communicate(timeout=60)
     assert running.returncode == status, said
     assert "Traceback" not in said
     assert list(files(out)) == ["resnet152.fp16.onnx"]
@@ -200,14 +182,7 @@ def test_the_part_of_a_builder_that_was_killed_long_ago_is_removed(tmp_path: Pat
 def test_an_engine_that_does_not_fit_on_the_disk_leaves_no_part(spec: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     out = spec.parent / "out"
-    done = subprocess.run(
-        command("compile", spec, "--out", out),
-        env=environment(),
-        preexec_fn=limited(50_000),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run("compile", spec, "--out", out, cwd=spec.parent, before=limited(50_000))
     assert done.returncode == 2, done.stderr
     assert "error[RD6" in done.stderr
     assert "Traceback" not in done.stderr

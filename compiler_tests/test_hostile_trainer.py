@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from compiler_tests.commands.running import SMALL, begin, environment, run
+from compiler_tests.commands.running import SMALL, begin, call, environment, run, wait_for
 from resnet_dsl.backends.trainer.emit import emit
-from resnet_dsl.cli import app
 from resnet_dsl.commands.training import settings_of
 from resnet_dsl.compiler import compile_spec, torch_source
 
@@ -198,10 +195,9 @@ def test_the_command_that_the_script_ends_with_has_what_was_overridden(tmp_path:
 
 
 @pytest.fixture
-def spec(tmp_path: Path) -> Path:
-    file = tmp_path / "small.yaml"
-    file.write_text(QUICK)
-    return file
+def spec(spec: Path) -> Path:
+    spec.write_text(QUICK)
+    return spec
 
 
 @pytest.mark.slow
@@ -256,39 +252,30 @@ def test_a_training_that_fails_is_data_for_a_program(spec: Path) -> None:
     ids=["Ctrl-C", "terminate", "timeout", "hang-up"],
 )
 def test_a_training_that_is_stopped_is_saved_and_leaves_no_process(
-    tmp_path: Path, number: signal.Signals, status: int, group: bool, times: int
+    spec: Path, number: signal.Signals, status: int, group: bool, times: int
 ) -> None:
     pytest.importorskip("torch")
-    import os
-
-    (tmp_path / "small.yaml").write_text(QUICK.replace("epochs: 2,", "epochs: 100000,"))
-    running = begin("train", "small.yaml", "--out", "out", cwd=tmp_path)
-    metrics = tmp_path / "out/run/metrics.jsonl"
-    wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0)
-    for _ in range(times):
-        if group:
-            os.killpg(running.pid, number)
-        else:
-            running.send_signal(number)
-    said, errors = running.communicate(timeout=60)
+    spec.write_text(QUICK.replace("epochs: 2,", "epochs: 100000,"))
+    folder = spec.parent
+    metrics = folder / "out/run/metrics.jsonl"
+    with begin("train", spec.name, "--out", "out", cwd=folder) as running:
+        wait_for(lambda: metrics.exists() and metrics.stat().st_size > 0)
+        for _ in range(times):
+            if group:
+                os.killpg(running.pid, number)
+            else:
+                running.send_signal(number)
+        said, errors = running.communicate(timeout=60)
     assert running.returncode == status, errors
     assert "and saved; to go on: python out/train.py --resume --out out/run" in said
     assert "Traceback" not in errors
-    assert [file.name for file in tmp_path.rglob("*.part")] == []
+    assert [file.name for file in folder.rglob("*.part")] == []
     with pytest.raises(ProcessLookupError):
         os.killpg(running.pid, 0)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def test_a_network_is_not_written_over_by_its_script(tmp_path: Path) -> None:
-    spec = tmp_path / "spec.yaml"
+def test_a_network_is_not_written_over_by_its_script(spec: Path) -> None:
     spec.write_text(QUICK.replace("name: small", "name: train"))
-    done = CliRunner().invoke(app, ["build", str(spec), "--out", str(tmp_path / "out"), "--json"])
+    done = call("build", spec, "--out", spec.parent / "out", "--json")
     assert done.exit_code == 2
     assert json.loads(done.stdout)["errors"][0]["code"] == "RD108"

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
+from compiler_tests.commands.running import call
 from resnet_dsl.errors import CompileError, render_all
 from resnet_dsl.weights import load as load_module
 from resnet_dsl.weights.load import load
@@ -288,84 +289,66 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    from safetensors.numpy import load_file
-
-    assert call("build", tmp_path / "small.yaml", "--write-weights", "--out", tmp_path)[0] == 0
-    return load_file(tmp_path / "small.safetensors")
-
-
-@pytest.fixture(autouse=True)
-def spec(tmp_path: Path) -> None:
-    from compiler_tests.commands.running import SMALL
-
-    (tmp_path / "small.yaml").write_text(SMALL)
+def state(spec: Path) -> dict[str, np.ndarray[Any, Any]]:
+    folder = spec.parent
+    assert call("build", spec, "--write-weights", "--out", folder, "--json").exit_code == 0
+    return load_file(folder / "small.safetensors")
 
 
-def call(*arguments: str | Path) -> tuple[int, list[dict[str, Any]]]:
-    from typer.testing import CliRunner
-
-    from resnet_dsl.cli import app
-
-    done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
-    return done.exit_code, json.loads(done.stdout).get("errors", [])
-
-
-def build(folder: Path, state: dict[str, Any], *options: str) -> list[dict[str, Any]]:
-    save_file(state, folder / "changed.safetensors")
-    out = folder / "out"
-    weights = ("--weights", folder / "changed.safetensors")
-    status, errors = call(
-        "build", folder / "small.yaml", "-t", "onnx", *weights, "--out", out, *options
-    )
-    assert (status == 0) == out.exists() == (not errors)
+def build(spec: Path, state: dict[str, Any], *options: str) -> list[dict[str, Any]]:
+    """The errors of a build from such weights."""
+    out, weights = spec.parent / "out", spec.parent / "changed.safetensors"
+    save_file(state, weights)
+    done = call("build", spec, "-t", "onnx", "--weights", weights, "--out", out, *options, "--json")
+    errors: list[dict[str, Any]] = json.loads(done.stdout).get("errors", [])
+    assert (done.exit_code == 0) == out.exists() == (not errors)
     return errors
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("options", [(), ("--no-fold",), ("--precision", "fp16")], ids=str)
 def test_weights_that_are_no_numbers_are_refused(
-    tmp_path: Path, state: dict[str, Any], value: float, options: tuple[str, ...]
+    spec: Path, state: dict[str, Any], value: float, options: tuple[str, ...]
 ) -> None:
     state["layer1.0.conv1.weight"][0, 0, 0, 0] = value
-    (found,) = build(tmp_path, state, *options)
+    (found,) = build(spec, state, *options)
     assert found["code"] == "RD513"
     assert "layer1.0.conv1.weight" in found["message"]
 
 
 @pytest.mark.parametrize("options", [(), ("--no-fold",)], ids=str)
 def test_a_negative_variance_is_refused(
-    tmp_path: Path, state: dict[str, Any], options: tuple[str, ...]
+    spec: Path, state: dict[str, Any], options: tuple[str, ...]
 ) -> None:
     state["bn1.running_var"][3] = -1
-    (found,) = build(tmp_path, state, *options)
+    (found,) = build(spec, state, *options)
     assert found["code"] == "RD512"
     assert "bn1.running_var" in found["message"]
 
 
-def test_a_double_beyond_float32_is_refused(tmp_path: Path, state: dict[str, Any]) -> None:
+def test_a_double_beyond_float32_is_refused(spec: Path, state: dict[str, Any]) -> None:
     state["fc.weight"] = np.full(state["fc.weight"].shape, 1e300)
-    (found,) = build(tmp_path, state)
+    (found,) = build(spec, state)
     assert found["code"] == "RD513"
 
 
 def test_weights_that_folding_takes_beyond_float32_are_refused(
-    tmp_path: Path, state: dict[str, Any]
+    spec: Path, state: dict[str, Any]
 ) -> None:
     state["bn1.weight"][:] = 1e38
     state["bn1.running_var"][:] = 0
-    (found,) = build(tmp_path, state)
+    (found,) = build(spec, state)
     assert found["code"] == "RD511"
     assert "--no-fold" in found["hint"]
-    assert build(tmp_path, state, "--no-fold") == []
+    assert build(spec, state, "--no-fold") == []
 
 
 @pytest.mark.parametrize(("precision", "value"), [("fp16", 1e5), ("bf16", 3.4028e38)])
 def test_a_weight_beyond_the_precision_is_refused(
-    tmp_path: Path, state: dict[str, Any], precision: str, value: float
+    spec: Path, state: dict[str, Any], precision: str, value: float
 ) -> None:
     state["fc.weight"][0, 0] = value
-    (found,) = build(tmp_path, state, "--precision", precision)
+    (found,) = build(spec, state, "--precision", precision)
     assert found["code"] == "RD511"
 
 

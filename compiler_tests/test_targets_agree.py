@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from compiler_tests import onnx_runs
 from compiler_tests.emitted import all_specs, construct
 from resnet_dsl.commands.build import BuildOptions, build
 from resnet_dsl.compiler import compile_spec
@@ -82,9 +82,7 @@ def test_onnx_runtime_agrees_with_the_torch_target(path: Path, tmp_path: Path) -
     build(str(path), BuildOptions(("onnx",), tmp_path, weights=weights))
     file = tmp_path / f"{name}.onnx"
     onnx.checker.check_model(str(file), full_check=True)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = onnx_runs.session(file)
     (found,) = session.run(None, {"input": images.numpy()})
     (one,) = session.run(None, {"input": images.numpy()[:1]})
 

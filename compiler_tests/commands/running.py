@@ -1,4 +1,4 @@
-"""Running the command line as a process of its own, as users do."""
+"""Running the command line as a process of its own, as users do, or in this one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from resnet_dsl.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -53,10 +59,21 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "resnet_dsl", *map(str, arguments)]
 
 
+def call(*arguments: str | Path) -> Result:
+    """The command line in this process, from which nothing but an exit escapes."""
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
 def run(
-    *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, shell: str = ""
+    *arguments: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    shell: str = "",
+    before: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; `shell` are redirections, as `>&-`."""
+    """Run a command to its end; `shell` are redirections, as `>&-`; the child begins with `before`."""
     words: str | Sequence[str] = command(*arguments)
     if shell:
         words = ["bash", "-c", f'"$@" {shell}', "bash", *words]
@@ -69,17 +86,19 @@ def run(
         errors="surrogateescape",
         timeout=120,
         check=False,
+        preexec_fn=before,
     )
 
 
-def begin(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-    """A command in a session of its own, in which signals act as they do by default."""
+@contextmanager
+def begin(*arguments: str | Path, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command in a session of its own, in which signals act as by default; killed if it still runs at the end."""
 
     def defaults() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
 
-    return subprocess.Popen(
+    with subprocess.Popen(
         command(*arguments),
         cwd=cwd,
         env=environment(),
@@ -88,7 +107,20 @@ def begin(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
         preexec_fn=defaults,
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGKILL)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until something is so, and fail where it never is."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain"
+        time.sleep(0.005)
 
 
 def without(packages: str, folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler_tests.commands.running import SMALL, run, without
+from compiler_tests.commands.running import run, without
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,8 @@ from compiler_tests.commands.running import SMALL, run, without
     ],
 )
 def test_what_is_missing_is_named_before_anything_is_written(
-    tmp_path: Path, packages: str, command: str, code: str, hint: str
+    spec: Path, tmp_path: Path, packages: str, command: str, code: str, hint: str
 ) -> None:
-    (tmp_path / "small.yaml").write_text(SMALL)
     (tmp_path / "w.pth").write_bytes(bytes.fromhex("80028a0a6cfc9c46f9206aa85019") + bytes(64))
     header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     content = len(header).to_bytes(8, "little") + header + np.zeros(1, "<f4").tobytes()
@@ -53,8 +52,9 @@ def test_what_is_missing_is_named_before_anything_is_written(
         ("torch,numpy,onnx", "describe small.yaml"),
     ],
 )
-def test_what_is_not_needed_is_not_missed(tmp_path: Path, packages: str, command: str) -> None:
-    (tmp_path / "small.yaml").write_text(SMALL)
+def test_what_is_not_needed_is_not_missed(
+    spec: Path, tmp_path: Path, packages: str, command: str
+) -> None:
     env = without(packages, tmp_path / "blocked")
     done = run(*command.split(), cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr

@@ -6,20 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from resnet_dsl.cli import app
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+from compiler_tests.commands.running import call
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     pytest.importorskip("tensorrt_rtx")
     folder = tmp_path_factory.mktemp("demo")
-    return folder, run("demo", "--out", folder)
+    return folder, call("demo", "--out", folder)
 
 
 @pytest.mark.slow
@@ -55,7 +51,7 @@ def test_where_there_is_no_tensorrt_the_demo_does_the_rest(
 ) -> None:
     pytest.importorskip("torch")
     monkeypatch.setattr("resnet_dsl.commands.demo.available", lambda: ())
-    result = run("demo", "--out", tmp_path)
+    result = call("demo", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "engine        none: no TensorRT is installed" in result.stdout
     assert (tmp_path / "digits/digits.onnx").is_file()
@@ -66,7 +62,7 @@ def test_where_there_is_no_tensorrt_the_demo_does_the_rest(
 def test_a_trained_checkpoint_goes_into_the_onnx_graph(demo: tuple[Path, Result]) -> None:
     folder, _ = demo
     weights = folder / "digits/run/last.safetensors"
-    result = run("build", "digits", "-t", "onnx", "--weights", weights, "--out", folder / "again")
+    result = call("build", "digits", "-t", "onnx", "--weights", weights, "--out", folder / "again")
     assert result.exit_code == 0
     assert "by name" in result.stdout
     again = (folder / "again/digits.onnx").read_bytes()
@@ -76,7 +72,7 @@ def test_a_trained_checkpoint_goes_into_the_onnx_graph(demo: tuple[Path, Result]
 @pytest.mark.slow
 def test_resnet152_compiles_to_an_fp16_engine_without_a_gpu(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
-    result = run("compile", "resnet152", "--target", "tensorrt", "--out", tmp_path, "--json")
+    result = call("compile", "resnet152", "--target", "tensorrt", "--out", tmp_path, "--json")
     assert result.exit_code == 0, result.output
     data = json.loads(result.stdout)["engine"]
     assert data["precision"] == "fp16"
@@ -89,20 +85,20 @@ def test_resnet152_compiles_to_an_fp16_engine_without_a_gpu(tmp_path: Path) -> N
 
 
 def test_training_without_a_train_section_says_what_to_add(tmp_path: Path) -> None:
-    result = run("train", "resnet50", "--out", tmp_path / "out")
+    result = call("train", "resnet50", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "`train` is missing" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_a_spec_that_does_not_fit_its_data_is_refused_before_training(tmp_path: Path) -> None:
-    result = run("train", "digits", "--set", "classes=7", "--out", tmp_path / "out")
+    result = call("train", "digits", "--set", "classes=7", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "RD651" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_overrides_reach_the_training_script(tmp_path: Path) -> None:
-    result = run("build", "digits", "-t", "train", "--set", "train.lr=0.07", "--out", tmp_path)
+    result = call("build", "digits", "-t", "train", "--set", "train.lr=0.07", "--out", tmp_path)
     assert result.exit_code == 0
     assert "LR = 0.07" in (tmp_path / "train.py").read_text()

@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from compiler_tests.commands.running import SMALL
-from resnet_dsl.cli import app
+from compiler_tests.commands import running
 from resnet_dsl.commands.build import BuildOptions, again
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.yaml").write_text(SMALL)
-    return lambda text: CliRunner().invoke(app, text.split())
+def call(spec: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line beside small.yaml, from one text."""
+    monkeypatch.chdir(spec.parent)
+    return lambda text: running.call(*text.split())
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,7 @@ def test_a_batch_that_no_engine_can_take_is_refused_before_anything_is_compiled(
     call: Callable[..., Result], tmp_path: Path, batch: str, code: str
 ) -> None:
     pytest.importorskip("tensorrt_rtx")
-    done = CliRunner().invoke(app, ["compile", "small.yaml", f"--batch={batch}", "--json"])
+    done = call(f"compile small.yaml --batch={batch} --json")
     assert done.exit_code == 2
     assert {item["code"] for item in json.loads(done.stdout)["errors"]} == {code}
     assert [file.name for file in tmp_path.iterdir()] == ["small.yaml"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,19 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from compiler_tests.commands.running import SMALL, begin, environment, run
+from compiler_tests.commands.running import SMALL, begin, environment, run, wait_for
 from resnet_dsl.commands import output
 from resnet_dsl.commands.output import ChildExitError, Outcome, guarded
-from resnet_dsl.errors import CODES
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and shells of POSIX")
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> Path:
-    file = tmp_path / "small.yaml"
-    file.write_text(SMALL)
-    return file
 
 
 def parts(folder: Path) -> list[Path]:
@@ -44,13 +35,11 @@ def parts(folder: Path) -> list[Path]:
 def test_a_signal_in_the_middle_of_a_build_leaves_nothing(
     tmp_path: Path, number: signal.Signals, status: int, times: int
 ) -> None:
-    running = begin("build", "resnet152", "-t", "onnx", "--out", "out", cwd=tmp_path)
-    end = time.monotonic() + 30
-    while not parts(tmp_path) and time.monotonic() < end:
-        time.sleep(0.005)
-    for _ in range(times):
-        running.send_signal(number)
-    _, said = running.communicate(timeout=30)
+    with begin("build", "resnet152", "-t", "onnx", "--out", "out", cwd=tmp_path) as running:
+        wait_for(lambda: parts(tmp_path))
+        for _ in range(times):
+            running.send_signal(number)
+        _, said = running.communicate(timeout=30)
     assert running.returncode == status, said
     assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
@@ -296,15 +285,3 @@ def test_what_would_steer_a_terminal_is_printed_as_escapes(
     said = capsys.readouterr().out
     assert all(character.isprintable() or character == "\n" for character in said)
     assert "weights   a\\x1b[2J\\u202eb\\x9b\nsecond\n" in said
-
-
-def test_every_code_that_is_raised_is_in_the_table() -> None:
-    import re
-
-    package = Path(output.__file__).resolve().parents[1]
-    raised: dict[str, set[str]] = {}
-    for file in package.rglob("*.py"):
-        for code in re.findall(r"\bRD\d{3}\b", file.read_text(encoding="utf-8")):
-            raised.setdefault(code, set()).add(os.fspath(file.relative_to(package)))
-    assert {code: files for code, files in raised.items() if code not in CODES} == {}
-    assert {code for code, files in raised.items() if files == {"errors.py"}} == set()

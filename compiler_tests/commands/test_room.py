@@ -6,54 +6,47 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import Result
 
-from compiler_tests.commands.running import SMALL
-from resnet_dsl.cli import app
+from compiler_tests.commands.running import call
 from resnet_dsl.commands import room
 from resnet_dsl.errors import CompileError
 
 WIDE = ["--set", "stages.0.width=100000", "--set", "classes=10000000"]
 
 
-def build(folder: Path, *arguments: str) -> tuple[int, str]:
-    file = folder / "small.yaml"
-    file.write_text(SMALL)
-    done = CliRunner().invoke(
-        app, ["build", str(file), "--out", str(folder / "out"), "--json", *arguments]
-    )
-    return done.exit_code, done.stdout
+def build(spec: Path, *arguments: str) -> Result:
+    return call("build", spec, "--out", spec.parent / "out", "--json", *arguments)
 
 
 @pytest.mark.parametrize("how", [("-t", "onnx"), ("--write-weights",)], ids=["onnx", "safetensors"])
 def test_a_tensor_of_hundreds_of_gigabytes_is_refused_and_nothing_is_written(
-    tmp_path: Path, how: tuple[str, ...]
+    spec: Path, how: tuple[str, ...]
 ) -> None:
-    status, said = build(tmp_path, *how, *WIDE)
-    assert status == 2
-    (found,) = json.loads(said)["errors"]
+    done = build(spec, *how, *WIDE)
+    assert done.exit_code == 2
+    (found,) = json.loads(done.stdout)["errors"]
     assert found["code"] == "RD604"
     assert "GB" in found["why"] or "TB" in found["why"]
-    assert not (tmp_path / "out").exists()
+    assert not (spec.parent / "out").exists()
 
 
 @pytest.mark.parametrize("how", [("-t", "onnx"), ("--write-weights",)], ids=["onnx", "safetensors"])
 def test_a_disk_without_the_room_is_told_before_it_is_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
+    spec: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(room, "free_disk", lambda folder: 1000)
-    status, said = build(tmp_path, *how)
-    assert status == 2
-    (found,) = json.loads(said)["errors"]
+    done = build(spec, *how)
+    assert done.exit_code == 2
+    (found,) = json.loads(done.stdout)["errors"]
     assert found["code"] == "RD603"
     assert "1.0 kB are free" in found["why"]
-    assert not (tmp_path / "out").exists()
+    assert not (spec.parent / "out").exists()
 
 
-def test_the_source_of_a_network_of_any_size_can_be_written(tmp_path: Path) -> None:
-    status, _ = build(tmp_path, *WIDE)
-    assert status == 0
-    assert (tmp_path / "out/small.py").stat().st_size < 10_000
+def test_the_source_of_a_network_of_any_size_can_be_written(spec: Path) -> None:
+    assert build(spec, *WIDE).exit_code == 0
+    assert (spec.parent / "out/small.py").stat().st_size < 10_000
 
 
 def test_what_cannot_be_told_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

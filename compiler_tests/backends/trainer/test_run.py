@@ -7,8 +7,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ pytest.importorskip("sklearn")
 
 from safetensors.torch import load_file
 
+from compiler_tests.commands.running import wait_for
+
 pytestmark = pytest.mark.slow
 
 
@@ -28,13 +28,6 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def same(one: Path, other: Path) -> bool:
     return one.read_bytes() == other.read_bytes()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +101,10 @@ def test_a_run_that_is_stopped_and_resumed_equals_one_that_is_not(trained, numbe
     out = made.folder / name
     metrics = out / "metrics.jsonl"
     for _ in range(5):  # a machine that is busy with other work may stop a run too late
-        running = made.start("--out", name)
-        wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= 2)
-        running.send_signal(number)
-        said, _ = running.communicate(timeout=60)
+        with made.start("--out", name) as running:
+            wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= 2)
+            running.send_signal(number)
+            said, _ = running.communicate(timeout=60)
         if len(lines(metrics)) < 12:
             break
         shutil.rmtree(out)

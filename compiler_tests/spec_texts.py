@@ -5,7 +5,7 @@ A text marks the place that an error has to point to: `width: «ten»`.
 
 from __future__ import annotations
 
-from resnet_dsl.errors import CompileError, Diagnostic, in_order
+from resnet_dsl.errors import CompileError, Diagnostic, Position, in_order
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.program import Program
 from resnet_dsl.ir.verify import verify
@@ -66,17 +66,20 @@ def refusals(text: str) -> list[Diagnostic]:
     raise AssertionError("the spec was accepted")
 
 
-def refused(text: str, code: str) -> Diagnostic:
-    """The one finding about a spec, which points to what stands between « and »."""
+def marked(text: str) -> tuple[str, Position]:
+    """A text without its marks, and the one place that they mark."""
     begin, end = text.index("«"), text.index("»") - 1
     plain = text.replace("«", "").replace("»", "")
     assert len(plain) == len(text) - 2, "a text marks one place"
-    (found,) = refusals(plain)
-    assert found.code == code, found
-    assert found.position is not None
     line = plain.count("\n", 0, begin) + 1
     column = begin - plain.rfind("\n", 0, begin)
-    expected = (FILE, line, column, end - begin)
-    place = found.position
-    assert (place.file, place.line, place.column, place.width) == expected, found
+    return plain, Position(FILE, line, column, end - begin)
+
+
+def refused(text: str, code: str) -> Diagnostic:
+    """The one finding about a spec, which points to what stands between « and »."""
+    plain, place = marked(text)
+    (found,) = refusals(plain)
+    assert found.code == code, found
+    assert found.position == place, found
     return found

@@ -6,16 +6,13 @@ Each text marks the place that the error has to point to with « and ».
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from compiler_tests.spec_texts import changed, with_block
-from resnet_dsl.cli import app
+from compiler_tests.commands.running import call, run
+from compiler_tests.spec_texts import changed, marked, with_block
 
 STAGE = "block: basic, depth: 2, width: 16"
 
@@ -264,38 +261,29 @@ CASES = {
 }
 
 
-def run(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
-
-
 def files(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_a_wrong_spec_is_refused_with_code_place_and_hint(case: Case, tmp_path: Path) -> None:
-    begin, end = case.text.index("«"), case.text.index("»") - 1
-    text = case.text.replace("«", "").replace("»", "")
+    text, marks = marked(case.text)
     file = tmp_path / "my.yaml"
     file.write_text(text, encoding="utf-8")
-    line = text.count("\n", 0, begin) + 1
-    column = begin - text.rfind("\n", 0, begin)
     before = files(tmp_path)
-    status, output = run("build", file, "--out", tmp_path / "out")
-    assert status == 2
+    done = call("build", file, "--out", tmp_path / "out")
+    assert done.exit_code == 2
     assert files(tmp_path) == before
-    assert "Traceback" not in output
-    first, place, *rest = output.splitlines()
+    assert "Traceback" not in done.output
+    first, place, *rest = done.output.splitlines()
     assert first.startswith(f"error[{case.code}]: ")
     assert case.message in first
-    assert place.strip() == f"--> {file}:{line}:{column}"
+    assert place.strip() == f"--> {file}:{marks.line}:{marks.column}"
     caret = next(row for row in rest if "^" in row)
-    assert caret.count("^") == end - begin
+    assert caret.count("^") == marks.width
     if case.hint is not None:
-        assert f"= hint: {case.hint}" in output
-    assert output.rstrip().endswith("1 error")
+        assert f"= hint: {case.hint}" in done.output
+    assert done.output.rstrip().endswith("1 error")
 
 
 WHOLE_FILES = {
@@ -324,11 +312,11 @@ def test_a_file_that_is_no_spec_is_refused(
 ) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(text, encoding="utf-8")
-    status, output = run("check", file)
-    assert status == 2
-    assert output.startswith(f"error[{code}]: ")
-    assert f"--> {file}:{'' if line is None else line}" in output
-    assert "Traceback" not in output
+    done = call("check", file)
+    assert done.exit_code == 2
+    assert done.output.startswith(f"error[{code}]: ")
+    assert f"--> {file}:{'' if line is None else line}" in done.output
+    assert "Traceback" not in done.output
 
 
 def test_a_cycle_of_includes_is_named(tmp_path: Path) -> None:
@@ -336,11 +324,11 @@ def test_a_cycle_of_includes_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("include: [a.yaml]\nblocks: {}\n", encoding="utf-8")
     file = tmp_path / "my.yaml"
     file.write_text("include: [a.yaml]\n" + changed(), encoding="utf-8")
-    status, output = run("check", file)
-    assert status == 2
-    assert output.startswith("error[RD022]: ")
-    assert f"--> {tmp_path / 'b.yaml'}:1:11" in output
-    assert "^^^^^^" in output
+    done = call("check", file)
+    assert done.exit_code == 2
+    assert done.output.startswith("error[RD022]: ")
+    assert f"--> {tmp_path / 'b.yaml'}:1:11" in done.output
+    assert "^^^^^^" in done.output
 
 
 def test_errors_of_several_kinds_are_reported_together(tmp_path: Path) -> None:
@@ -354,13 +342,13 @@ def test_errors_of_several_kinds_are_reported_together(tmp_path: Path) -> None:
         "  - {block: basik, depth: 2, width: 16 +}\n",
         encoding="utf-8",
     )
-    status, output = run("check", file)
-    assert status == 2
-    codes = re.findall(r"error\[(RD\d+)\]", output)
-    places = re.findall(r"--> .*:(\d+):(\d+)$", output, re.MULTILINE)
+    done = call("check", file)
+    assert done.exit_code == 2
+    codes = re.findall(r"error\[(RD\d+)\]", done.output)
+    places = re.findall(r"--> .*:(\d+):(\d+)$", done.output, re.MULTILINE)
     assert codes == ["RD104", "RD106", "RD105", "RD201", "RD201", "RD301"]
     assert places == [("1", "7"), ("2", "15"), ("3", "10"), ("4", "7"), ("6", "13"), ("6", "40")]
-    assert output.rstrip().endswith("6 errors")
+    assert done.output.rstrip().endswith("6 errors")
 
 
 def test_errors_in_definitions_stages_and_ends_are_reported_together(tmp_path: Path) -> None:
@@ -373,9 +361,9 @@ def test_errors_in_definitions_stages_and_ends_are_reported_together(tmp_path: P
         ),
         encoding="utf-8",
     )
-    status, output = run("check", file)
-    assert status == 2
-    assert re.findall(r"error\[(RD\d+)\]", output) == ["RD106", "RD203", "RD106"]
+    done = call("check", file)
+    assert done.exit_code == 2
+    assert re.findall(r"error\[(RD\d+)\]", done.output) == ["RD106", "RD203", "RD106"]
 
 
 def test_all_unknown_things_of_own_definitions_are_found_though_nothing_calls_them(
@@ -389,16 +377,17 @@ def test_all_unknown_things_of_own_definitions_are_found_though_nothing_calls_th
         + "  two: {body: [{one: {n: 3}}], let: {x: in / 'a'}}\n",
         encoding="utf-8",
     )
-    status, output = run("check", file)
-    assert status == 2
-    assert re.findall(r"error\[(RD\d+)\]", output) == ["RD302", "RD201", "RD203", "RD303"]
-    assert "did you mean `width`?" in output
+    done = call("check", file)
+    assert done.exit_code == 2
+    assert re.findall(r"error\[(RD\d+)\]", done.output) == ["RD302", "RD201", "RD203", "RD303"]
+    assert "did you mean `width`?" in done.output
 
 
 def test_an_error_in_the_library_is_shown_at_the_stage_and_in_the_library(tmp_path: Path) -> None:
     file = tmp_path / "my.yaml"
-    file.write_text(CASES["groups that do not divide"].text.replace("«", "").replace("»", ""))
-    _, output = run("check", file)
+    text, _ = marked(CASES["groups that do not divide"].text)
+    file.write_text(text, encoding="utf-8")
+    output = call("check", file).output
     assert f"--> {file}:7:54" in output
     assert re.search(r"::: .*library/blocks/bottleneck\.yaml:\d+:\d+", output)
     assert "------ here, in the block `bottleneck`" in output
@@ -408,17 +397,15 @@ def test_several_specs_are_checked_in_one_run(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(changed(), encoding="utf-8")
     bad.write_text(changed(("classes: 10", "classes: 0")), encoding="utf-8")
-    status, output = run("check", bad, good)
-    assert status == 2
-    assert f"--> {bad}:3:10" in output
+    done = call("check", bad, good)
+    assert done.exit_code == 2
+    assert f"--> {bad}:3:10" in done.output
 
 
 def test_the_program_ends_with_status_2_and_speaks_on_standard_error(tmp_path: Path) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(changed(("shortcut: B", "shortcut: Z")), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "resnet_dsl", "check", str(file)], capture_output=True, text=True
-    )
+    done = run("check", file, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "error[RD201]" in done.stderr

@@ -51,7 +51,7 @@ def build(spec: str, options: BuildOptions) -> Outcome:
     with Artifacts(folder) as artifacts:
         if options.write_weights or "onnx" in options.targets or options.weights is not None:
             weights, notes = weights_of(compilation, options.weights, options.seed)
-            outcome.lines += [f"weights   {note}" for note in notes]
+            outcome.notes += [("weights", note) for note in notes]
         if "torch" in options.targets or "train" in options.targets:
             artifacts.text(f"{name}.py", torch_source(compilation))
         if "train" in options.targets:

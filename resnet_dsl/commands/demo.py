@@ -78,6 +78,8 @@ def demo(out: Path, *, quiet: bool = False) -> Outcome:
         "resnet-dsl list",
     ]
     outcome.data = {
+        "summary": summary,
+        "trained": result,
         "test_accuracy": result["test_accuracy"],
         "onnxruntime_accuracy": accuracy,
         "largest_difference": difference,

@@ -84,8 +84,7 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
         class_names=None,
     )
     artifacts.text(f"{engine.name}.json", json.dumps(described, indent=2) + "\n")
-    outcome = Outcome([f"weights   {note}" for note in notes])
-    outcome.lines += _facts(report)
+    outcome = Outcome(_facts(report), notes=[("weights", note) for note in notes])
     outcome.data |= {"name": name, "engine": report.as_dict()}
     outcome.written += [
         *artifacts.records[:-1],

@@ -28,8 +28,10 @@ class ChildExitError(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a command did: lines for people, data for programs, files, and the next command.
+    """What a command did: lines for people, data for programs, and for both: notes, files, the next command, findings.
 
+    A line says what is in `data` too. A note is what it is about (`weights`) and a sentence. With findings, in `refused`,
+    the command has failed, and the rest is what it could do nevertheless.
     What would steer a terminal is printed as escapes; only `styled`, which comes first, brings such codes of its own.
     """
 
@@ -37,6 +39,8 @@ class Outcome:
     data: dict[str, Any] = field(default_factory=dict)
     written: list[Written] = field(default_factory=list)
     next: list[str] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[Diagnostic] = field(default_factory=list)
     styled: str = ""
 
 
@@ -73,10 +77,14 @@ def report(outcome: Outcome, *, as_data: bool) -> None:
             {"path": str(item.path), "bytes": item.bytes, "status": item.status}
             for item in outcome.written
         ]
-        print(json.dumps({**outcome.data, "files": files, "next": outcome.next}, indent=2))
+        notes = [{"about": about, "text": text} for about, text in outcome.notes]
+        document = {**outcome.data, "notes": notes, "files": files, "next": outcome.next}
+        if outcome.refused:
+            document["errors"] = as_json(CompileError(outcome.refused))
+        print(json.dumps(document, indent=2))
         return
     print(outcome.styled, end="")
-    for line in outcome.lines:
+    for line in (*(f"{about:<9} {text}" for about, text in outcome.notes), *outcome.lines):
         print("\n".join(map(safe, line.split("\n"))))
     for item in outcome.written:
         verb = "wrote    " if item.status == "written" else "unchanged"
@@ -114,7 +122,9 @@ def guarded(action: Callable[[], Outcome], *, as_data: bool) -> int:
         sys.stdout.flush()
     except OSError as error:
         return unprintable(error)
-    return 0
+    if not outcome.refused:
+        return 0
+    return 2 if as_data else fail(CompileError(outcome.refused), as_data=False)
 
 
 def ended(what: str, status: int) -> int:

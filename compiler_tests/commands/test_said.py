@@ -1,0 +1,95 @@
+"""What a command prints for people, it prints for programs too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner, Result
+
+from compiler_tests.commands.running import SMALL
+from resnet_dsl.cli import app
+
+Call = Callable[[str], Result]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return lambda text: CliRunner().invoke(app, text.split())
+
+
+def both(call: Call, command: str) -> tuple[list[str], dict[str, Any]]:
+    """The lines for people, and what programs get, of a command that succeeds."""
+    text, data = call(command), call(f"{command} --json")
+    assert (text.exit_code, data.exit_code) == (0, 0), text.output + data.output
+    return text.stdout.splitlines(), json.loads(data.stdout)
+
+
+def notes(lines: list[str]) -> list[dict[str, str]]:
+    return [
+        {"about": line[:9].rstrip(), "text": line[10:]}
+        for line in lines
+        if line.startswith("weights ")
+    ]
+
+
+def test_what_is_said_of_a_files_weights_is_said_to_programs(call: Call) -> None:
+    call("build small.yaml --write-weights --out a")
+    state = load_file("a/small.safetensors")
+    save_file({f"module.{name}": array for name, array in state.items()}, "wrapped.safetensors")
+    lines, data = both(call, "build small.yaml -t onnx --weights wrapped.safetensors --out b")
+    said = [note["text"] for note in data["notes"]]
+    assert "stripped `module.` from every name" in said
+    assert f"{len(state)} of {len(state)} tensors: {len(state)} by name" in said
+    assert notes(lines) == data["notes"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("build small.yaml -t onnx --seed 5", "drawn from seed 5: the network is untrained"),
+        ("build small.yaml --write-weights", "drawn from seed 0: the network is untrained"),
+        ("build resnet50 -t onnx --weights v1.safetensors", "v1.5"),
+        ("build small.yaml --weights other.safetensors", "saved with another spec"),
+    ],
+)
+def test_every_note_is_said_to_programs(call: Call, command: str, said: str) -> None:
+    if "v1" in command:
+        call("build resnet50 --write-weights --out w")
+        save_file(load_file("w/resnet50.safetensors"), "v1.safetensors")
+    if "other" in command:
+        call("build small.yaml --set activation=silu --write-weights --out w")
+        Path("w/small.safetensors").rename("other.safetensors")
+    lines, data = both(call, command)
+    assert any(said in note["text"] for note in data["notes"])
+    assert notes(lines) == data["notes"]
+
+
+@pytest.mark.parametrize(
+    "command", ["check small.yaml", "build small.yaml", "list", "describe small.yaml"]
+)
+def test_a_command_without_notes_has_an_empty_list_of_them(call: Call, command: str) -> None:
+    assert both(call, command)[1]["notes"] == []
+
+
+def test_specs_that_are_right_are_named_beside_those_that_are_not(call: Call) -> None:
+    Path("bad.yaml").write_text(SMALL.replace("basic", "basik"))
+    _, alone = both(call, "check small.yaml")
+    for order in ("small.yaml bad.yaml", "bad.yaml small.yaml"):
+        done = call(f"check {order}")
+        assert done.exit_code == 2
+        assert done.stdout.startswith("ok  small: ")
+        assert done.stdout.count("\n") == 1
+        assert "error[RD201]" in done.stderr
+        assert done.stderr.endswith("1 error\n")
+        data = call(f"check {order} --json")
+        assert data.exit_code == 2
+        found = json.loads(data.stdout)
+        assert found["checked"] == alone["checked"]
+        assert [item["code"] for item in found["errors"]] == ["RD201"]

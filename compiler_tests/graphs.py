@@ -30,7 +30,13 @@ class Builder:
         return self.nodes[value - 1].shape if value else self.input
 
     def add(
-        self, name: str, op: ConcreteOp, *inputs: int, group: str = "", weights: str | None = None
+        self,
+        name: str,
+        op: ConcreteOp,
+        *inputs: int,
+        group: str = "",
+        block: str = "",
+        weights: str | None = None,
     ) -> int:
         """One node; `weights` names the module whose parameters it shares."""
         values = inputs or (len(self.nodes),)
@@ -45,7 +51,7 @@ class Builder:
             if item.dtype == "float32"
         )
         shape = infer(op, [self.shape(value) for value in values])
-        self.nodes.append(Node(name, op, values, shape, constants, group))
+        self.nodes.append(Node(name, op, values, shape, constants, group, block))
         return len(self.nodes)
 
     def feature(self, name: str, value: int) -> None:
@@ -89,17 +95,9 @@ def norm(channels: int) -> BatchNorm[int]:
 RELU = Activation("relu")
 
 
-def single(op: ConcreteOp, *shapes: Shape) -> Graph:
-    """A graph of one operation; several operands are made from the input by equal-shaped activations."""
-    build = Builder(*(shapes[0] if len(shapes[0]) == 3 else (shapes[0][0], 1, 1)))
-    if len(shapes[0]) == 1:
-        build.add("flat", Flatten())
-    build.add("op", op)
-    return build.graph()
-
-
-def residual_net(blocks: int = 2, width: int = 8, size: int = 16, classes: int = 5) -> Graph:
+def residual_net(size: int = 16) -> Graph:
     """A small ImageNet-style net: stem with max pooling, two stages of basic blocks, a projection."""
+    width = 8
     build = Builder(3, size)
     build.add("conv1", conv(3, width, 7, 2), group="stem")
     build.add("bn1", norm(width), group="stem")
@@ -108,7 +106,7 @@ def residual_net(blocks: int = 2, width: int = 8, size: int = 16, classes: int =
     channels = width
     for stage, stride in ((1, 1), (2, 2)):
         out = width * stage
-        for block in range(blocks):
+        for block in range(2):
             path, group = f"layer{stage}.{block}", f"layer{stage}"
             entry = len(build.nodes)
             step = stride if block == 0 else 1
@@ -126,5 +124,5 @@ def residual_net(blocks: int = 2, width: int = 8, size: int = 16, classes: int =
         build.feature(f"layer{stage}", len(build.nodes))
     build.add("avgpool", AdaptiveAvgPool((1, 1)), group="head")
     build.add("flatten", Flatten(), group="head")
-    build.add("fc", Linear(channels, classes, True, Init("normal")), group="head")
+    build.add("fc", Linear(channels, 5, True, Init("normal")), group="head")
     return build.graph(name="small")

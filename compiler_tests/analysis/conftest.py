@@ -3,93 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from resnet_dsl.ir.graph import ConcreteOp, Constant, Graph, Node, Shape, Stored
-from resnet_dsl.ir.ops import (
-    Activation,
-    AdaptiveAvgPool,
-    Add,
-    BatchNorm,
-    Conv,
-    Flatten,
-    Init,
-    Linear,
-    MaxPool,
-)
-from resnet_dsl.ir.parameters import parameters
-from resnet_dsl.ir.shapes import infer
+from compiler_tests.graphs import RELU, Builder, conv, norm
+from resnet_dsl.ir.graph import ConcreteOp
+from resnet_dsl.ir.ops import AdaptiveAvgPool, Add, Flatten, Init, Linear, MaxPool
 
 
-class Net:
-    """Adds nodes one by one; each method returns the number of its result."""
+class Net(Builder):
+    """Adds nodes to the group and block of the moment; each method returns the number of its result."""
 
-    def __init__(self, *shape: int) -> None:
-        self.input: Shape = shape
-        self.nodes: list[Node] = []
-        self.group = ""
-        self.block = ""
+    group = ""
+    block = ""
 
-    def shape(self, value: int) -> Shape:
-        return self.nodes[value - 1].shape if value else self.input
-
-    def add(self, op: ConcreteOp, *inputs: int, name: str = "") -> int:
-        name = name or f"n{len(self.nodes)}"
-        constants = tuple(
-            Constant(f"{name}.{p.name}", p.shape, Stored(f"{name}.{p.name}", p.fill), p.trainable)
-            for p in parameters(op)
-            if p.dtype == "float32"
-        )
-        shape = infer(op, [self.shape(value) for value in inputs])
-        self.nodes.append(Node(name, op, inputs, shape, constants, self.group, self.block))
-        return len(self.nodes)
+    def put(self, op: ConcreteOp, *inputs: int) -> int:
+        """A node with a name of its own."""
+        name = f"n{len(self.nodes)}"
+        return self.add(name, op, *inputs, group=self.group, block=self.block)
 
     def conv(self, x: int, out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> int:
         """Without a bias; padded so that stride 1 keeps the size."""
-        return self.add(self.conv_op(self.shape(x)[0], out, kernel, stride, groups), x)
-
-    @staticmethod
-    def conv_op(
-        channels: int, out: int, kernel: int = 3, stride: int = 1, groups: int = 1
-    ) -> Conv[int]:
-        half = kernel // 2
-        return Conv(
-            in_channels=channels,
-            out_channels=out,
-            kernel=(kernel, kernel),
-            stride=(stride, stride),
-            padding=(half, half),
-            dilation=(1, 1),
-            groups=groups,
-            bias=False,
-            init=Init(),
-        )
+        return self.put(conv(self.shape(x)[0], out, kernel, stride, groups=groups), x)
 
     def conv_with_bias(self, x: int, out: int, kernel: int = 3) -> int:
-        return self.add(replace(self.conv_op(self.shape(x)[0], out, kernel), bias=True), x)
+        return self.put(conv(self.shape(x)[0], out, kernel, bias=True), x)
 
     def norm(self, x: int) -> int:
-        return self.add(BatchNorm(self.shape(x)[0], 1e-5, 0.1), x)
+        return self.put(norm(self.shape(x)[0]), x)
 
     def relu(self, x: int) -> int:
-        return self.add(Activation("relu"), x)
+        return self.put(RELU, x)
 
     def plus(self, *values: int) -> int:
-        return self.add(Add(), *values)
+        return self.put(Add(), *values)
 
     def max_pool(self, x: int, kernel: int, stride: int, padding: int = 0) -> int:
-        return self.add(MaxPool((kernel, kernel), (stride, stride), (padding, padding)), x)
+        return self.put(MaxPool((kernel, kernel), (stride, stride), (padding, padding)), x)
 
     def global_pool(self, x: int) -> int:
-        return self.add(AdaptiveAvgPool((1, 1)), x)
+        return self.put(AdaptiveAvgPool((1, 1)), x)
 
     def flatten(self, x: int) -> int:
-        return self.add(Flatten(), x)
+        return self.put(Flatten(), x)
 
     def linear(self, x: int, out: int) -> int:
-        return self.add(Linear(self.shape(x)[0], out, True, Init("uniform")), x)
+        return self.put(Linear(self.shape(x)[0], out, True, Init("uniform")), x)
 
     def conv_norm_relu(self, x: int, out: int, kernel: int = 3, stride: int = 1) -> int:
         return self.relu(self.norm(self.conv(x, out, kernel, stride)))
@@ -110,9 +69,6 @@ class Net:
         if stride != 1 or self.shape(x)[0] != out:
             x = self.norm(self.conv(x, out, 1, stride))
         return self.relu(self.plus(y, x))
-
-    def graph(self, name: str = "hand") -> Graph:
-        return Graph(name, "", self.input, tuple(self.nodes), len(self.nodes))
 
 
 @pytest.fixture

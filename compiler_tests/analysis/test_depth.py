@@ -35,11 +35,11 @@ def test_squeeze_and_excitation_adds_no_depth_at_any_size(net, size):
     n = net(8, size, size)
     y = n.conv(0, 8)
     scale = n.conv(n.relu(n.conv(n.global_pool(y), 4, 1)), 8, 1)
-    n.conv(n.add(Multiply(), y, scale), 8)
+    n.conv(n.put(Multiply(), y, scale), 8)
     assert depths(n.graph())[-2:] == (1, 2)
 
 
 def test_a_product_of_two_full_paths_takes_the_longer(net):
     n = net(8, 8, 8)
-    n.add(Multiply(), n.conv(0, 8), n.conv(n.conv(0, 8), 8))
+    n.put(Multiply(), n.conv(0, 8), n.conv(n.conv(0, 8), 8))
     assert describe(n.graph()).total.layers == 2

@@ -65,11 +65,11 @@ def test_elementwise_operations_have_their_own_count(net):
     c = n.relu(b)  # 128
     d = n.plus(a, b, c)  # 2·128
     e = n.max_pool(d, 3, 2, 1)  # 8·2·2·(9 - 1) = 256
-    f = n.add(AvgPool((2, 2), (2, 2), (0, 0)), e)  # 8·4 = 32
+    f = n.put(AvgPool((2, 2), (2, 2), (0, 0)), e)  # 8·4 = 32
     g = n.global_pool(d)  # 128, its operand's size
-    h = n.add(Multiply(), f, g)  # 8
-    i = n.add(Gate(), h, h, h)  # 4·8
-    j = n.add(GroupNorm(8, 2, 1e-5), i)  # 5·8
-    n.add(PadChannels(8, 16), n.add(Subsample(1), j))  # 0, 0
+    h = n.put(Multiply(), f, g)  # 8
+    i = n.put(Gate(), h, h, h)  # 4·8
+    j = n.put(GroupNorm(8, 2, 1e-5), i)  # 5·8
+    n.put(PadChannels(8, 16), n.put(Subsample(1), j))  # 0, 0
     expected = (128, 256, 128, 256, 256, 32, 128, 8, 32, 40, 0, 0)
     assert elementwise_operations_per_node(n.graph()) == expected

@@ -106,19 +106,19 @@ def test_max_pooling_keeps_indices(net):
 )
 def test_what_other_operations_keep(net, op, kept):
     n = net(4, 4, 4)
-    n.add(op, 0)
+    n.put(op, 0)
     assert total(n).activation_bytes_training == kept
 
 
 def test_gates_and_products_keep_their_operands(net):
     n = net(4, 4, 4)  # 256 bytes
     a, b = n.relu(0), n.global_pool(0)
-    n.add(Multiply(), a, b)
+    n.put(Multiply(), a, b)
     # relu's result once; the pooled operand 16 bytes
     assert activation_memory(n.graph()).training == (256, 16, 0)
     m = net(4, 4, 4)
     x, y = m.max_pool(0, 1, 1), m.max_pool(0, 1, 1)
-    m.add(Gate(), x, 0, y)
+    m.put(Gate(), x, 0, y)
     assert activation_memory(m.graph()).training == (256 + 512, 256 + 512, 256)
 
 

@@ -24,7 +24,7 @@ def test_groups_divide_a_weight_and_a_bias_counts(net):
 
 def test_frozen_normalisation_has_buffers_only(net):
     n = net(16, 4, 4)
-    n.add(FrozenBatchNorm(16, 1e-5), 0)
+    n.put(FrozenBatchNorm(16, 1e-5), 0)
     assert parameters_per_node(n.graph()) == (ParameterCount(0, 64, 256),)
 
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from compiler_tests.graphs import conv
 from resnet_dsl.analysis.receptive import ReceptiveField, receptive_fields
 from resnet_dsl.ir.ops import AdaptiveAvgPool, Concat, Multiply, Subsample
 
@@ -38,14 +39,14 @@ def test_a_residual_block_sees_what_its_longer_path_sees(net):
 
 def test_height_and_width_are_apart_and_dilation_spreads(net):
     n = net(3, 20, 40)
-    op = replace(n.conv_op(3, 8), kernel=(1, 5), padding=(0, 0), stride=(1, 2), dilation=(1, 3))
-    n.add(op, 0)
+    op = replace(conv(3, 8), kernel=(1, 5), padding=(0, 0), stride=(1, 2), dilation=(1, 3))
+    n.put(op, 0)
     assert last(n) == ReceptiveField((1, 13), (1, 2))
 
 
 def test_a_subsample_widens_the_jump_only(net):
     n = net(8, 16, 16)
-    n.conv(n.add(Subsample(2), 0), 8)
+    n.conv(n.put(Subsample(2), 0), 8)
     # 1, jump 2; 3×3: 1 + 2·2
     assert last(n) == ReceptiveField((5, 5), (2, 2))
 
@@ -65,7 +66,7 @@ def test_squeeze_and_excitation_sees_everything_and_keeps_the_local_size(net):
     n = net(8, 16, 16)
     y = n.conv(0, 8)
     scale = n.conv(n.global_pool(y), 8, 1)
-    n.add(Multiply(), y, scale)
+    n.put(Multiply(), y, scale)
     assert last(n) == ReceptiveField((3, 3), (1, 1), whole=True)
 
 
@@ -74,11 +75,11 @@ def test_squeeze_and_excitation_sees_everything_and_keeps_the_local_size(net):
 )
 def test_adaptive_pooling_has_the_largest_of_its_windows(net, size, out, window, jump):
     n = net(2, size, size)
-    n.add(AdaptiveAvgPool((out, out)), 0)
+    n.put(AdaptiveAvgPool((out, out)), 0)
     assert last(n) == ReceptiveField((window, window), (jump, jump))
 
 
 def test_a_concatenation_takes_the_largest(net):
     n = net(2, 9, 9)
-    n.add(Concat(), n.conv(0, 2, 3), n.conv(0, 2, 5))
+    n.put(Concat(), n.conv(0, 2, 3), n.conv(0, 2, 5))
     assert last(n).size == (5, 5)

@@ -20,7 +20,7 @@ def small(net: Any) -> Graph:
         x = n.basic(x, 16, stride=2 - i)
     n.group, n.block = "head", ""
     n.linear(n.flatten(n.global_pool(x)), 10)
-    graph: Graph = n.graph("small")
+    graph: Graph = n.graph(name="small")
     return graph
 
 

@@ -22,24 +22,16 @@ class RunError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """One run of a command: wall-clock seconds from start to exit, largest resident set, standard output."""
-
-    seconds: float
-    peak_bytes: int
-    output: str
-
-
-@dataclass(frozen=True, slots=True)
 class Measured:
-    """Several runs of one command: median time, largest memory, the output of the last."""
+    """A run of a command: wall-clock seconds from start to exit, largest resident set, standard output. Of several
+    runs the median time, the largest memory and the output of the last."""
 
     seconds: float
     peak_bytes: int
     output: str
 
 
-def run(command: Sequence[str], *, limit: float = LIMIT_SECONDS) -> Finished:
+def run(command: Sequence[str], *, limit: float = LIMIT_SECONDS) -> Measured:
     """Run `command` in the repository's root. Raises RunError with the end of its standard error.
 
     The memory is that of this one child (`wait4`). A child starts as a copy of the process that makes it, and the
@@ -70,16 +62,15 @@ def run(command: Sequence[str], *, limit: float = LIMIT_SECONDS) -> Finished:
             text = f"{_shown(command)}\nended with status {child.returncode}\n{said or output}"
             raise RunError(text.rstrip())
     unit = 1 if sys.platform == "darwin" else 1024
-    return Finished(seconds, usage.ru_maxrss * unit, output)
+    return Measured(seconds, usage.ru_maxrss * unit, output)
 
 
-def repeat(command: Callable[[], Sequence[str]], runs: int, *, warm_up: bool = True) -> Measured:
+def repeat(command: Callable[[], Sequence[str]], runs: int) -> Measured:
     """Run what `command` gives `runs` times and take the median; a warm-up fills the file cache and is not counted.
 
     `command` is called anew for each run, so that each can be given an empty folder to write to.
     """
-    if warm_up:
-        run(command())
+    run(command())
     found = [run(command()) for _ in range(runs)]
     seconds = statistics.median(item.seconds for item in found)
     return Measured(seconds, max(item.peak_bytes for item in found), found[-1].output)

@@ -50,7 +50,7 @@ def conv(before: int = 4, after: int = 8, **changes: object) -> Conv[int]:
     return Conv(before, after, **(fields | changes))  # type: ignore[arg-type]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     size=st.tuples(sizes, sizes),
     kernel=st.tuples(small, small),
@@ -72,7 +72,7 @@ def test_a_convolution_has_the_shape_that_torch_gives_it_or_both_refuse(
     assert infer(op, [(4, *size)]) == tuple(expected)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     kind=st.sampled_from([MaxPool, AvgPool]),
     size=st.tuples(sizes, sizes),
@@ -94,7 +94,7 @@ def test_a_pooling_has_the_shape_that_torch_gives_it_or_both_refuse(
     assert infer(op, [(2, *size)]) == tuple(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=st.tuples(sizes, sizes), stride=small, more=st.integers(0, 5))
 def test_the_parameter_free_shortcut_has_the_shape_that_torch_gives_it(size, stride, more):
     x = torch.zeros(1, 3, *size)
@@ -222,7 +222,7 @@ def test_shapes_are_shown_with_their_sizes_or_as_features():
     assert (show((64, 56, 56)), show((512,))) == ("64×56×56", "512 features")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(size=st.tuples(sizes, sizes), out=st.tuples(small, small))
 def test_adaptive_pooling_has_the_size_asked_for_even_beyond_the_input(size, out):
     assume(out != (1, 1))

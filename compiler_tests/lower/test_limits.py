@@ -83,7 +83,7 @@ def test_a_hundred_thousand_and_one_blocks_are_refused() -> None:
 
 
 def test_the_stages_together_have_the_limit_too() -> None:
-    (found,) = refusals(deep(99_999, more="").replace("depth: 2, width: 32", "depth: 2, width: 32"))
+    (found,) = refusals(deep(99_999))
     assert found.code == "RD107"
 
 

@@ -98,7 +98,7 @@ def test_the_output_may_be_what_is_removed():
     assert (len(result.nodes), result.output) == (1, 1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     size=st.tuples(st.integers(1, 14), st.integers(1, 14)),
     out=st.tuples(st.integers(1, 7), st.integers(1, 7)),

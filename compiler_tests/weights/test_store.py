@@ -109,7 +109,7 @@ def test_statistics_that_cannot_be_folded_are_an_error(variance: float):
     assert caught.value.diagnostics[0].code == "RD512"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.floats(width=32))
 def test_bfloat16_is_rounded_as_torch_rounds_it(value: float):
     bits = int(bfloat16_bits(np.array([value], np.float32))[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from compiler_tests import onnx_runs, torch_reference
@@ -36,7 +36,7 @@ from resnet_dsl.ir.ops import (
 from resnet_dsl.ir.shapes import ShapeError
 
 WEIGHTS = torch_reference.RandomWeights()
-FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=25)
 pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 

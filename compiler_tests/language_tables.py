@@ -143,7 +143,7 @@ def limits() -> str:
     bounds = {
         "blocks in a network": schema.MAX_BLOCKS,
         "channels of an image": schema.MAX_CHANNELS,
-        "height and width of the input": 65_536,
+        "height and width of the input": schema.MAX_EXTENT,
         "any extent inside of the network": frame.MAX_EXTENT,
         "operations in one block": frame.MAX_STATEMENTS,
         "operations in the functions of a network": registry.MAX_STATEMENTS,

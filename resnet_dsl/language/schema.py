@@ -23,8 +23,9 @@ from resnet_dsl.language.training import Training
 
 MAX_BLOCKS = 100_000
 MAX_CHANNELS = 1 << 20
+MAX_EXTENT = 65_536
 
-Extent: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
+Extent: TypeAlias = Annotated[int, Field(ge=1, le=MAX_EXTENT)]
 
 
 def _size(value: object) -> object:

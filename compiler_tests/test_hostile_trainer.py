@@ -235,8 +235,10 @@ def test_a_training_that_fails_is_data_for_a_program(spec: Path) -> None:
     assert "no such device" in done.stderr
     done = run("train", spec, "--resume", "--out", "new", "--json", cwd=spec.parent)
     assert done.returncode == 2
-    assert "there is no" in done.stderr
-    assert json.loads(done.stdout)["errors"]
+    (found,) = json.loads(done.stdout)["errors"]
+    assert found["code"] == "RD653"
+    assert "there is no `new/run/state.pt`" in found["why"]
+    assert not (spec.parent / "new").exists()
 
 
 @pytest.mark.slow

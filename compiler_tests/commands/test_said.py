@@ -93,3 +93,67 @@ def test_specs_that_are_right_are_named_beside_those_that_are_not(call: Call) ->
         found = json.loads(data.stdout)
         assert found["checked"] == alone["checked"]
         assert [item["code"] for item in found["errors"]] == ["RD201"]
+
+
+def result_of(spec_hash: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "spec": spec_hash,
+        "weights": "elsewhere/last.safetensors",
+        "best_weights": "elsewhere/best.safetensors",
+        "mean": [0.305012345],
+        "std": [0.376],
+    } | changes
+
+
+@pytest.fixture
+def written(call: Call) -> str:
+    """The hash of the spec of the weights at `run/last.safetensors`."""
+    call("build small.yaml --write-weights --out run")
+    Path("run/small.safetensors").rename("run/last.safetensors")
+    spec_hash: str = json.loads(call("build small.yaml --json").stdout)["spec_sha256"]
+    return spec_hash
+
+
+def test_the_images_that_trained_weights_want_are_told(call: Call, written: str) -> None:
+    command = "build small.yaml -t onnx --weights run/last.safetensors --out out"
+    assert "standardised" not in call(command).stdout
+    before = Path("out/small.onnx").read_bytes()
+    Path("run/result.json").write_text(json.dumps(result_of(written)))
+    lines, data = both(call, command)
+    assert notes(lines) == data["notes"]
+    (said,) = (note["text"] for note in data["notes"] if "standardised" in note["text"])
+    assert "(image - mean) / std" in said
+    assert "mean 0.305 and std 0.376" in said
+    assert Path("out/small.onnx").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spec": "another"},
+        {"weights": "elsewhere/other.safetensors"},
+        {"weights": 7},
+        {"mean": []},
+        {"mean": ["0.3"]},
+        {"mean": [float("nan")]},
+        {"std": 0.4},
+        {"std": None},
+    ],
+    ids=str,
+)
+def test_a_result_that_is_not_of_these_weights_says_nothing(
+    call: Call, written: str, changes: dict[str, Any]
+) -> None:
+    result = result_of(written, **changes)
+    Path("run/result.json").write_text(json.dumps(result))
+    done = call("build small.yaml --weights run/last.safetensors --out out")
+    assert done.exit_code == 0
+    assert "standardised" not in done.stdout
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, "\x00", "null"], ids=range(6))
+def test_a_result_that_cannot_be_read_says_nothing(call: Call, written: str, text: str) -> None:
+    Path("run/result.json").write_text(text)
+    done = call("build small.yaml --weights run/last.safetensors --out out")
+    assert done.exit_code == 0
+    assert "standardised" not in done.stdout

@@ -14,6 +14,7 @@ from resnet_dsl.artifacts import Artifacts, output_folder
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.output import Outcome, no_option, shell_path, size
 from resnet_dsl.commands.room import check_room
+from resnet_dsl.commands.run import standardised
 from resnet_dsl.compiler import Compilation, Precision, compile_spec, torch_source
 from resnet_dsl.ir.ops import Activation, BatchNorm, Conv, FrozenBatchNorm, GroupNorm
 from resnet_dsl.render import safe
@@ -86,6 +87,7 @@ def weights_of(
     if path is None:
         return SeededWeights(seed), [f"drawn from seed {seed}: the network is untrained"]
     weights, saved_with, notes = from_file(path, compilation.graph)
+    notes += standardised(path, compilation.program.spec_hash)
     if saved_with is None and strides_in_pointwise(compilation.graph):
         notes.append(
             "this network has strides in 1×1 convolutions (the paper's v1), and those of torchvision "
@@ -166,9 +168,9 @@ def _train(
     artifacts: Artifacts, compilation: Compilation, spec: str, options: BuildOptions
 ) -> None:
     from resnet_dsl.backends.trainer.emit import emit
-    from resnet_dsl.commands.training import settings_of
+    from resnet_dsl.commands.training import checked_settings
 
-    artifacts.text("train.py", emit(settings_of(compilation, spec, options.overrides)))
+    artifacts.text("train.py", emit(checked_settings(compilation, spec, options.overrides)))
 
 
 def _next(spec: str, folder: Path, options: BuildOptions) -> list[str]:

@@ -10,7 +10,7 @@ from resnet_dsl.analysis.summary import Summary
 from resnet_dsl.analysis.summary import describe as summarise
 from resnet_dsl.catalogue import bundled, find_spec
 from resnet_dsl.commands.output import Outcome
-from resnet_dsl.compiler import Compilation, compile_spec
+from resnet_dsl.compiler import compile_spec
 from resnet_dsl.errors import CompileError
 from resnet_dsl.language import library
 from resnet_dsl.language.source import read
@@ -27,7 +27,9 @@ def check(specs: Sequence[str], overrides: Sequence[str]) -> Outcome:
             compilation = compile_spec(find_spec(spec), overrides)
             summary = summarise(compilation.graph)
             if compilation.spec.train is not None:
-                _check_training(compilation)
+                from resnet_dsl.commands.training import checked_settings
+
+                checked_settings(compilation)
         except CompileError as error:
             outcome.refused += error.diagnostics
             continue
@@ -39,15 +41,6 @@ def check(specs: Sequence[str], overrides: Sequence[str]) -> Outcome:
         )
     outcome.data["checked"] = checked
     return outcome
-
-
-def _check_training(compilation: Compilation) -> None:
-    """The train section says everything, and fits the network; raises CompileError."""
-    from resnet_dsl.backends.trainer.check import findings
-    from resnet_dsl.commands.training import settings_of
-
-    if found := tuple(findings(settings_of(compilation))):
-        raise CompileError(found)
 
 
 def describe(spec: str, overrides: Sequence[str], *, as_data: bool) -> Outcome:

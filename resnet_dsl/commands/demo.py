@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -39,7 +38,7 @@ def demo(out: Path, *, quiet: bool = False) -> Outcome:
         "train a small residual net on scikit-learn's digits",
         lambda: train(DEFAULT_SPEC, digits, (), quiet=quiet),
     )
-    result = json.loads(Path(trained.data["run"], "result.json").read_text(encoding="utf-8"))
+    result = trained.data["result"]
     weights = Path(result["weights"])
     graph = steps.run(
         "build its ONNX graph with the trained weights",
@@ -70,7 +69,7 @@ def demo(out: Path, *, quiet: bool = False) -> Outcome:
         "engine": told,
         "time": f"{steps.seconds:.0f} s",
     }
-    outcome = Outcome(["", *facts(summary)])
+    outcome = Outcome(["", *facts(summary)], notes=trained.notes)
     for part in done:
         outcome.written += part.written
     outcome.next = [

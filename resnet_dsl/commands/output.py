@@ -30,8 +30,8 @@ class ChildExitError(Exception):
 class Outcome:
     """What a command did: lines for people, data for programs, and for both: notes, files, the next command, findings.
 
-    A line says what is in `data` too. A note is what it is about (`weights`) and a sentence. With findings, in `refused`,
-    the command has failed, and the rest is what it could do nevertheless.
+    A line says what is in `data` too. A note is what it is about (`weights`) and a sentence. Where there are findings,
+    in `refused`, the command has failed, and the rest is what it could do nevertheless.
     What would steer a terminal is printed as escapes; only `styled`, which comes first, brings such codes of its own.
     """
 

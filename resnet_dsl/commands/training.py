@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -13,18 +15,29 @@ from signal import SIGINT, SIGTERM
 from typing import Any
 
 from resnet_dsl import __version__
-from resnet_dsl.artifacts import Artifacts, output_folder
+from resnet_dsl.analysis.values import shapes
+from resnet_dsl.artifacts import Artifacts, Written, output_folder
+from resnet_dsl.backends.trainer.check import findings
 from resnet_dsl.backends.trainer.emit import emit
 from resnet_dsl.backends.trainer.settings import TrainSettings
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.build import BuildOptions, again
-from resnet_dsl.commands.output import ChildExitError, Outcome, no_option
+from resnet_dsl.commands.output import ChildExitError, Outcome, no_option, shell_path
+from resnet_dsl.commands.run import outcome_of, standardised
 from resnet_dsl.compiler import Compilation, compile_spec, torch_source
-from resnet_dsl.errors import CompileError
+from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.language.library import recipe
 from resnet_dsl.verify import require
 
 DEFAULT_SPEC = "digits"
+_OF_A_RUN = (
+    "last.safetensors",
+    "best.safetensors",
+    "state.pt",
+    "state.old.pt",
+    "metrics.jsonl",
+    "result.json",
+)
 
 
 def settings_of(
@@ -77,6 +90,30 @@ def settings_of(
     )
 
 
+def checked_settings(
+    compilation: Compilation, spec: str | None = None, overrides: Sequence[str] = ()
+) -> TrainSettings:
+    """As `settings_of`, and the network can be trained by them. Raises CompileError with every finding."""
+    settings = settings_of(compilation, spec, overrides)
+    graph, classes = compilation.graph, settings.classes
+    output = shapes(graph)[graph.output]
+    found: list[Diagnostic] = []
+    if output != (classes,):
+        found.append(
+            compilation.source.diagnostic(
+                "RD651",
+                "the network cannot be trained: its output is no list of classes",
+                ("head",),
+                why=f"the output has the shape {'×'.join(map(str, output))}, and training compares one number "
+                f"for each of the {classes} classes with a label",
+                hint="write `head: classifier`",
+            )
+        )
+    if found := [*found, *findings(settings)]:
+        raise CompileError(found)
+    return settings
+
+
 def train(
     spec: str,
     out: Path | None,
@@ -93,12 +130,15 @@ def train(
     compilation = compile_spec(find_spec(spec), overrides)
     name = compilation.spec.name
     folder = output_folder(out, name)
-    settings = settings_of(compilation, spec, overrides)
+    settings = checked_settings(compilation, spec, overrides)
     require("torch", "safetensors", *(["sklearn"] if settings.data == "digits" else []))
+    run = folder / "run"
+    if resume:
+        _check_state(run / "state.pt", settings.spec_hash, _anew(spec, out, overrides))
     with Artifacts(folder) as artifacts:
         artifacts.text(f"{name}.py", torch_source(compilation))
         artifacts.text("train.py", emit(settings))
-    run = folder / "run"
+    before = {name: _stamp(run / name) for name in _OF_A_RUN}
     command = [sys.executable, no_option(folder / "train.py"), f"--out={no_option(run)}"]
     command += ["--resume"] if resume else []
     command += [f"--device={device}"] if device is not None else []
@@ -107,13 +147,79 @@ def train(
         raise ChildExitError(status)
     last = run / "last.safetensors"
     return Outcome(
-        data={"name": name, "run": str(run), "checkpoint": str(last)},
-        written=list(artifacts.records),
-        # The script has said what is next to whoever watched it.
-        next=[again("build", spec, "onnx", BuildOptions((), out, overrides, weights=last))]
-        if quiet
-        else [],
+        data={
+            "name": name,
+            "run": str(run),
+            "checkpoint": str(last),
+            "result": outcome_of(run) or {},
+        },
+        written=[*artifacts.records, *_of_run(run, before)],
+        next=[again("build", spec, "onnx", BuildOptions((), out, overrides, weights=last))],
+        notes=[("weights", note) for note in standardised(last, settings.spec_hash)],
     )
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """What is another once the file has been written; None where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _of_run(run: Path, before: Mapping[str, tuple[int, int] | None]) -> Iterator[Written]:
+    """The files of a run; `before` are their stamps from before it."""
+    for name, stamp in before.items():
+        file = run / name
+        if (now := _stamp(file)) is not None:
+            yield Written(file, file.stat().st_size, "unchanged" if now == stamp else "written")
+
+
+def _anew(spec: str, out: Path | None, overrides: Sequence[str]) -> str:
+    """The command that begins the training from its start."""
+    words = ["resnet-dsl", "train", no_option(spec)]
+    for override in overrides:
+        words += ["--set", override]
+    words += ["--out", shell_path(out)] if out is not None else []
+    return shlex.join(words)
+
+
+def _check_state(state: Path, spec_hash: str, anew: str) -> None:
+    """Raise CompileError RD653 where there is nothing that this training could go on from."""
+    begin = f"begin it anew: {anew}"
+    if not os.path.exists(state):
+        raise CompileError(
+            Diagnostic(
+                "RD653",
+                "there is no training to go on with",
+                why=f"there is no `{state}`, which a training writes after each epoch and when it is interrupted",
+                hint=begin,
+            )
+        )
+    import torch
+
+    try:
+        found = torch.load(state, map_location="cpu", weights_only=True, mmap=True)
+        of_spec = found["spec"]
+    except Exception as error:  # torch raises whatever its readers do
+        raise CompileError(
+            Diagnostic(
+                "RD653",
+                "the training cannot go on",
+                why=f"`{state}` cannot be read ({type(error).__name__})",
+                hint=begin,
+            )
+        ) from error
+    if of_spec != spec_hash:
+        raise CompileError(
+            Diagnostic(
+                "RD653",
+                "the training cannot go on",
+                why=f"`{state}` is of another network or another recipe",
+                hint=f"give the spec and the --set that it was begun with; or {begin}",
+            )
+        )
 
 
 def _run(command: list[str], *, quiet: bool) -> int:

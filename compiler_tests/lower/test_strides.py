@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from compiler_tests.spec_texts import changed, graph, program, with_block
+from resnet_dsl.ir.program import Stride
 
 SIGNAL = ("input: {channels: 3, size: 32}", "input: {channels: 3, size: [1, 64]}")
 
 
-def strides(text: str) -> list[int]:
+def strides(text: str) -> list[Stride]:
     return [feature.stride for feature in program(text).features]
 
 
 def test_the_stride_of_a_stage_is_that_of_its_rows_and_columns() -> None:
     assert strides(changed()) == [1, 2]
+
+
+def test_a_stage_that_strides_its_axes_apart_has_a_stride_along_each() -> None:
+    text = with_block("body:\n  - conv: {out: width, kernel: 3, stride: [4, 2]}")
+    assert strides(text) == [(16, 4), (32, 8)]
+
+
+def test_what_is_broadcast_to_a_stage_has_no_say_in_its_stride() -> None:
+    text = with_block(
+        "residual:\n  - global_avg_pool\n  - conv: {out: width, kernel: 1}\n"
+        "shortcut: identity\njoin: multiply"
+    )
+    assert strides(text) == [1, 2]
 
 
 def test_the_stride_of_a_signal_is_that_of_its_one_axis() -> None:

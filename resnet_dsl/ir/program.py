@@ -97,6 +97,10 @@ class Function:
     required_slots: tuple[str, ...] = ()
 
 
+Stride: TypeAlias = int | tuple[int, int]
+"""One number, or (vertical, horizontal) where they differ."""
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """The output of a stage, as a backbone hands it on: the value in main, or the end of `members` of a chain."""
@@ -104,7 +108,7 @@ class Feature:
     stage: str
     value: int
     channels: int
-    stride: int
+    stride: Stride
     height: int
     width: int
     chain_end: int | None = None

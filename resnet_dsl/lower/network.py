@@ -9,6 +9,7 @@ from math import prod
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir.expr import Expr, Literal, literal
 from resnet_dsl.ir.program import Apply, Call, Chain, Feature, Function, Parameter, Program
+from resnet_dsl.ir.strides import stage_strides
 from resnet_dsl.language.definitions import HeadDef, Kind, StemDef
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.library import Definitions, Located
@@ -73,7 +74,7 @@ class _NetworkLowering:
             )
         functions, body = self.blocks.registry.settled(main.finished(self.root.source))
         classes = (Parameter("classes", "int", spec.classes),)
-        return Program(
+        program = Program(
             name=spec.name,
             doc=spec.doc,
             input=(image[0], image[1], image[2]),
@@ -83,6 +84,9 @@ class _NetworkLowering:
             features=tuple(features),
             spec_hash=spec_hash,
         )
+        strides = stage_strides(program)
+        found = zip(features, strides, strict=True)
+        return replace(program, features=tuple(replace(each, stride=by) for each, by in found))
 
     def _end(self, kind: Kind, form: CallForm | None, frame: Frame) -> None:
         """Lower the stem or the head into the frame."""

@@ -11,6 +11,7 @@ def backbone(network: Network) -> dict[str, object]:
     """The fields of the template."""
     return {
         "header": network.header("Backbone"),
+        "has_pairs": network.has_pairs,
         "initialises": bool(network.initialise(network.cut)),
         "pruning": _pruning(network),
     }

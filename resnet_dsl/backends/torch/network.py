@@ -75,6 +75,11 @@ class Network:
         return self.module.program.features
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether a stage has other strides vertically than horizontally."""
+        return any(isinstance(item.stride, tuple) for item in self.features)
+
+    @property
     def parameter(self) -> str:
         """The signature's parameter for the number of classes."""
         return f"num_classes: int = {self.module.program.classes}"
@@ -84,6 +89,20 @@ class Network:
         """The input, as docstrings have it."""
         channels, height, width = self.module.program.input
         return f"(N, {channels}, {height}, {width})"
+
+    def _outputs_doc(self) -> str:
+        """What the outputs of the stages are; windows without padding lose some of the edge."""
+        _, height, width = self.module.program.input
+        exact = True
+        for item in self.features:
+            pair = item.stride if isinstance(item.stride, tuple) else (item.stride, item.stride)
+            exact &= (-(-height // pair[0]), -(-width // pair[1])) == (item.height, item.width)
+        about = "" if exact else "about "
+        if self.has_pairs:
+            shape = f"(N, channels, {about}H / vertical, {about}W / horizontal)"
+            return f"Outputs of the stages: {shape}."
+        shape = f"(N, channels, {about}H / stride, {about}W / stride)"
+        return f"Outputs of the stages, by name: {shape}."
 
     def whole(self) -> list[str]:
         """The network as one class."""
@@ -108,21 +127,22 @@ class Network:
             Prefixed(f"{quoted(item.stage)}: ", Atom(f"({item.channels}, {item.stride})"))
             for item in self.features
         )
-        annotated = "STAGES: ClassVar[dict[str, tuple[int, int]]] = "
-        doc = "Outputs of the stages, by name: (N, channels, H / stride, W / stride)."
+        stride = "int | tuple[int, int]" if self.has_pairs else "int"
+        annotated = f"STAGES: ClassVar[dict[str, tuple[int, {stride}]]] = "
+        note = ", (vertical, horizontal) where it has two" if self.has_pairs else ""
         end = self._first_of_head()
         return [
             f"class {self.name}Trunk(nn.Module):",
             *docstring([f"Stem and stages: {self.shape} to the outputs of the stages."], INDENT),
             "",
-            f"{PAD}# Channels and stride of every stage's output.",
+            f"{PAD}# Channels and stride of every stage's output{note}.",
             *statement(annotated, Group("{", stages, exploded=len(stages) > 1), indent=INDENT),
             "",
             *self._constructor("", 0, self.cut),
             *self.initialise(self.cut),
             "",
             f"{PAD}def forward_features(self, x: Tensor) -> dict[str, Tensor]:",
-            *docstring([doc], 2 * INDENT),
+            *docstring([self._outputs_doc()], 2 * INDENT),
             f"{PAD}{PAD}outputs: dict[str, Tensor] = {{}}",
             *forward_lines(self.steps[:end], None, {0: "x"}),
             f"{PAD}{PAD}return outputs",

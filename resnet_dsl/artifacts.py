@@ -24,7 +24,7 @@ Status: TypeAlias = Literal["written", "unchanged"]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}", re.ASCII)
 _NETWORK_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # devices, on Windows
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # on Windows
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _STALE_SECONDS = 3600.0
 
@@ -107,7 +107,7 @@ class Artifacts:
             self._discard()
 
     def _claim(self, name: str) -> Path:
-        if not _FILE_NAME.fullmatch(name) or ".." in name or _RESERVED.fullmatch(name):
+        if not _FILE_NAME.fullmatch(name) or ".." in name or _DEVICE.fullmatch(name):
             raise _bad_name(name, "a file name")
         if name in self._names:
             raise ValueError(f"{name} is written twice")
@@ -199,8 +199,8 @@ class Artifacts:
 
 def output_folder(out: Path | None, name: str) -> Path:
     """Where a network's files go: `out`, or `generated/<name>`. Raises CompileError (RD601) for a name that could
-    leave that folder or that is no identifier."""
-    if not _NETWORK_NAME.fullmatch(name) or _RESERVED.fullmatch(name):
+    leave that folder, that is no identifier, or that is a device of Windows."""
+    if not _NETWORK_NAME.fullmatch(name) or _DEVICE.fullmatch(name):
         raise _bad_name(name, "the name of a network")
     return Path(out) if out is not None else Path("generated") / name
 
@@ -287,11 +287,14 @@ def _reason(error: OSError) -> str:
 
 def _bad_name(name: str, what: str) -> CompileError:
     shown = name if len(name) <= 60 else name[:60] + "…"
+    why = "files are written by this name, and it must not lead out of the output folder"
+    if _DEVICE.fullmatch(name):
+        why = "files are written by this name, and on Windows it is a device and no file"
     return CompileError(
         Diagnostic(
             "RD601",
             f"{shown!r} cannot be {what}",
-            why="files are written by this name, and it must not lead out of the output folder",
+            why=why,
             hint="use letters, digits and `_`, as in `resnet50`",
         )
     )

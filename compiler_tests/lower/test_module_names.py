@@ -125,6 +125,17 @@ def test_a_network_cannot_have_a_name_that_its_file_or_function_would_hide(name:
     refused(changed(("name: net", f"name: «{name}»")), "RD108")
 
 
+@pytest.mark.parametrize("name", ["con", "Aux", "nul", "PRN", "com1", "lpt9"])
+def test_a_network_cannot_be_named_as_a_device_of_windows(name: str) -> None:
+    found = refused(changed(("name: net", f"name: «{name}»")), "RD108")
+    assert found.why == f"on Windows `{name}` is a device, and no file can be called `{name}.py`"
+
+
+@pytest.mark.parametrize("name", ["cone", "com", "com10", "lpt", "console"])
+def test_a_network_may_be_named_nearly_as_a_device(name: str) -> None:
+    graph(changed(("name: net", f"name: {name}")))
+
+
 def test_a_network_may_be_called_test() -> None:
     graph(changed(("name: net", "name: test")))
 

@@ -34,6 +34,7 @@ _IMPORTED = (sys.stdlib_module_names - {"test", "this", "turtledemo"}) | {
     "torchdistx", "torchgen", "tqdm", "tree", "triton", "tvm", "typing_extensions", "uarray", "usercustomize",
     "xarray", "yaml",
 }  # fmt: skip
+_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
 _EXPRESSION_WORDS = frozenset({"and", "or", "not", "if", "else", "true", "false", "True", "False"})
 
 
@@ -104,6 +105,8 @@ def _network(name: str) -> str | None:
         return f"the emitted file uses a `{name}` of its own"
     if name.casefold() == "train":
         return "`train.py` is the training script"
+    if _DEVICE.fullmatch(name):
+        return f"on Windows `{name}` is a device, and no file can be called `{name}.py`"
     return _word(name)
 
 

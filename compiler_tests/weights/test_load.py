@@ -284,6 +284,26 @@ def test_the_converting_command_takes_wrapped_weights_out_too(tmp_path, file, st
     assert_equal(load(tmp_path / "weights.pth"), state)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", None])
+def test_the_converting_command_makes_tensors_of_arrays(tmp_path, file, state, wrapper):
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    beside = {"best": np.array(["a"]), "weights": np.ones(3)}
+    torch.save({wrapper: arrays, **beside} if wrapper else arrays, file)
+    (command,) = re.findall(r"python -c '.*'", refusal(file, "RD504"))
+    subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=True)
+    assert_equal(load(tmp_path / "weights.pth"), state)
+
+
+@pytest.mark.slow
+def test_the_converting_command_writes_no_empty_file(tmp_path, file):
+    torch.save({"best": np.array(["a"]), "at": np.float64}, file)
+    (command,) = re.findall(r"python -c '.*'", refusal(file, "RD504"))
+    done = subprocess.run([sys.executable, *shlex.split(command)[1:]], cwd=tmp_path, check=False)
+    assert done.returncode
+    assert not (tmp_path / "weights.pth").exists()
+
+
 @pytest.mark.parametrize("form", ["safetensors", "zip", "legacy"])
 @pytest.mark.parametrize("keep", [0.02, 0.5, 0.999])
 def test_a_file_that_was_cut_off_is_damaged(file, state, form, keep):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resnet_dsl.errors import CompileError
+from resnet_dsl.errors import CompileError, as_json
 from resnet_dsl.weights.load import Checkpoint, load
 from resnet_dsl.weights.match import Expected, Match, match
 from resnet_dsl.weights.pairing import pair
@@ -543,3 +544,40 @@ def test_a_real_state_dict_goes_from_a_file_to_the_networks_names(tmp_path, name
     assert "2 by rule `linear → fc`" in result.report.summary()
     assert "stripped `module.` from every name" in found.notes
     path.unlink()
+
+
+def test_programs_are_given_every_tensor_that_differs():
+    """People are shown ten of each kind; both count the whole state dict, as every other line does."""
+    ours, theirs = torchvision_state("resnet18"), torchvision_state("resnet34")
+    theirs["conv1.weight"] = np.zeros((64, 1, 7, 7), np.float32)
+    expected = [
+        Expected(name, array.shape, required=array.dtype.kind == "f")
+        for name, array in ours.items()
+    ]
+    with pytest.raises(CompileError) as caught:
+        match(expected, theirs)
+    (found,) = json.loads(json.dumps(as_json(caught.value)))
+    assert "the network of 122 tensors: 0 missing, 80 extra, 1 misshaped" in found["message"]
+    assert "the file has 182 tensors" not in found["why"]
+    assert found["missing"] == []
+    assert len(found["extra"]) == 80
+    assert {item["name"] for item in found["extra"]} <= theirs.keys() - ours.keys()
+    assert found["misshaped"] == [
+        {
+            "name": "conv1.weight",
+            "expected": [64, 3, 7, 7],
+            "found": [64, 1, 7, 7],
+            "dtype": "float32",
+        }
+    ]
+
+
+def test_counters_that_are_left_aside_are_said_to_be():
+    state = torchvision_state("resnet18")
+    del state["conv1.weight"]
+    expected = expectation(torchvision_state("resnet18"))
+    assert "has 101 tensors and the network 102, counters of batches aside" in refusal(
+        expected, state
+    )
+    plain = {name: array for name, array in state.items() if array.dtype.kind == "f"}
+    assert re.search("has 101 tensors and the network 102$", refusal(expected, plain), re.M)

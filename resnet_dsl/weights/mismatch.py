@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.weights.load import Checkpoint
-from resnet_dsl.weights.order import COUNTER, kind
+from resnet_dsl.weights.order import kind
 from resnet_dsl.weights.pairing import Expected, Pairing
 
 _SHOWN = 10
 _BLOCK = re.compile(r"^layer(\d+)\.(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """A tensor that does not fit: its name in the network, or in the file where only that has it, and its shapes."""
+
+    name: str
+    expected: tuple[int, ...] | None = None
+    found: tuple[int, ...] | None = None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch(Diagnostic):
+    """RD507, with all that differs for programs; people are shown the first of each."""
+
+    missing: tuple[Differing, ...] = ()
+    extra: tuple[Differing, ...] = ()
+    misshaped: tuple[Differing, ...] = ()
 
 
 def mismatch(
@@ -25,7 +45,6 @@ def mismatch(
 ) -> CompileError:
     """RD507 for the attempt that came nearest; `refusal` is why order and shapes do not decide either."""
     shapes = {item.name: item.shape for item in expected}
-    total = sum(item.required and kind(item.name) != COUNTER for item in expected)
     what = f"`{found.path}` does" if isinstance(found, Checkpoint) else "the weights do"
     counts = f"{len(nearest.missing)} missing, {len(nearest.extra)} extra, {len(nearest.misshaped)} misshaped"
     lines: list[str] = []
@@ -44,12 +63,22 @@ def mismatch(
     )
     if refusal and nearest.missing:
         lines.append(f"nor does the order of the tensors decide: {refusal}")
+    misshaped = ((name, found[nearest.pairs[name].found]) for name in nearest.misshaped)
     return CompileError(
-        Diagnostic(
+        Mismatch(
             "RD507",
-            f"{what} not fit the network of {total} tensors: {counts}",
+            f"{what} not fit the network of {len(expected)} tensors: {counts}",
             why="\n".join(lines),
             hint=_hint(shapes, found, nearest),
+            missing=tuple(Differing(name, expected=shapes[name]) for name in nearest.missing),
+            extra=tuple(
+                Differing(name, found=tuple(found[name].shape), dtype=str(found[name].dtype))
+                for name in nearest.extra
+            ),
+            misshaped=tuple(
+                Differing(name, shapes[name], tuple(array.shape), str(array.dtype))
+                for name, array in misshaped
+            ),
         )
     )
 

@@ -45,7 +45,8 @@ def by_order(
     ours = [(name, shape) for name, shape in expected if kind(name) != COUNTER]
     theirs = [name for name in found if kind(name) != COUNTER]
     if len(ours) != len(theirs):
-        return f"the file has {len(theirs)} tensors and the network {len(ours)}"
+        aside = ", counters of batches aside" if len(theirs) < len(found) else ""
+        return f"the file has {len(theirs)} tensors and the network {len(ours)}{aside}"
     if not ordered:
         return "a safetensors file is sorted by name, so the order of the layers is not in it"
     if theirs == sorted(theirs) and theirs != sorted(theirs, key=_natural):

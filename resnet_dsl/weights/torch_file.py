@@ -90,9 +90,12 @@ def _unsafe(path: Path, message: str) -> CompileError:
     what = f"`{name}`" if name else "an object that is no tensor"
     code = (
         f'import torch; c = torch.load({json.dumps(str(path))}, map_location="cpu", weights_only=False); '
-        'c = c.get("state_dict", c) if isinstance(c, dict) else c; '
+        f"names = {json.dumps(_WRAPPERS)} if isinstance(c, dict) else []; "
+        "c = next((c[k] for k in names if isinstance(c.get(k), (dict, torch.nn.Module))), c); "
         "c = c if isinstance(c, dict) else c.state_dict(); "
-        'torch.save({k: v for k, v in c.items() if torch.is_tensor(v)}, "weights.pth")'
+        'kind = lambda v: getattr(getattr(v, "dtype", None), "kind", None); '
+        'w = {k: torch.as_tensor(v) for k, v in c.items() if torch.is_tensor(v) or kind(v) in [*"fiub"]}; '
+        'assert w, "no tensors found"; torch.save(w, "weights.pth")'
     )
     convert = f"python -c {shlex.quote(code)}"
     return CompileError(

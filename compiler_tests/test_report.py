@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -105,3 +106,9 @@ def test_the_wide_table_reads_as_drawn(summary):
         "total   1000           50     152              all  60,192,808  11,282,415,616"
         "        18.4 MiB        4.59 MiB",
     ]
+
+
+@pytest.mark.parametrize("width", [30, 60, 72, 80, 100, 120])
+def test_no_line_ends_in_a_space(summary, width):
+    long = replace(summary, doc="Eight words, with one space after each of them.   \n\n" * 3)
+    assert not re.search(" $", printed(long, width), re.MULTILINE)

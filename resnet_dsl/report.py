@@ -42,7 +42,7 @@ class SummaryTable:
         yield _line(f"{summary.name}   input {_shape(summary.input)}", plain, bold=True)
         if summary.doc:
             lines = map(safe, summary.doc.split("\n"))
-            yield Text(_characters("\n".join(lines), plain))
+            yield from _wrapped(_characters("\n".join(lines), plain), console, options)
         yield Text("")
         for columns in _layout(summary, options.max_width):
             if columns:
@@ -51,7 +51,7 @@ class SummaryTable:
                 yield from _list(summary, plain)
             yield Text("")
         for note in _notes(summary):
-            yield Text(_characters(note, plain))
+            yield from _wrapped(_characters(note, plain), console, options)
 
 
 _STAGE = _Column("stage", lambda row: row.name or "-")
@@ -151,6 +151,13 @@ def _bytes(count: int) -> str:
         size, unit = size / 1024, larger
     digits = 0 if unit == "B" or size >= 100 else 1 if size >= 10 else 2
     return f"{size:.{digits}f} {unit}"
+
+
+def _wrapped(text: str, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+    """The lines of a text, none of which ends in spaces."""
+    for line in Text(text).wrap(console, options.max_width):
+        line.rstrip()
+        yield line
 
 
 def _line(text: str, plain: bool, *, bold: bool = False) -> Text:

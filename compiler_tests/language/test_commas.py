@@ -40,8 +40,7 @@ def test_a_parameter_of_a_stage_that_a_comma_cuts_is_answered_with_quotes() -> N
         "parameters: {least: 1}\nbody: [norm]",
         "block: mine, depth: 2, width: 16, least: max(depth, 4)",
     )
-    (found,) = refusals(text)
-    assert found.hint == CUT_SHORT
+    assert [item.hint for item in refusals(text)] == [CUT_SHORT, CUT_SHORT]
 
 
 def test_a_parenthesis_that_is_left_open_in_quotes_is_to_be_closed() -> None:

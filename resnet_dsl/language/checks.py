@@ -1,24 +1,41 @@
 """The static check of a definition: its names are known and free, its expressions have the types
-that stand there, and its calls give what is asked for."""
+that stand there, and its calls give what is asked for.
+
+A definition may be whole in part only (`parts`): what was refused is passed over, and so is what
+could be wrong only because of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from resnet_dsl.errors import Diagnostic, suggest
 from resnet_dsl.ir.expr import Expr, ExprError, Name, TypeName, infer
 from resnet_dsl.ir.expr import names as names_of
 from resnet_dsl.language.definitions import BlockDef, Definition, Kind, ParameterDecl
 from resnet_dsl.language.expression import locate, parse
-from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.misreadings import syntax_problem
-from resnet_dsl.language.schema import STAGE_KEYS
-from resnet_dsl.language.scope import BUILT_IN, SCOPES, SIDES, Path, Types, expressions, sides
+from resnet_dsl.language.parts import UNREAD, refused
+from resnet_dsl.language.schema import MAX_CHANNELS, STAGE_KEYS
+from resnet_dsl.language.scope import (
+    SCOPES,
+    SIDES,
+    Path,
+    Types,
+    all_types,
+    expressions,
+    known_types,
+    sides,
+)
 from resnet_dsl.language.source import Source
 from resnet_dsl.language.tokens import ExpressionSyntaxError
 
 _OF_OUT = ("out", "transition")
+
+COUNT = ParameterDecl(type="int", minimum=1, maximum=MAX_CHANNELS)
+"""What a body gives to a block as `width`, `stride` or `dilation`."""
 
 
 def check_definition(
@@ -26,15 +43,16 @@ def check_definition(
 ) -> list[Diagnostic]:
     """What is wrong with a definition's names and expressions: each name is known, and none taken;
     each expression has the type that stands there."""
+    types = all_types(kind, definition)
+    if types is None:
+        return []
     found = list(_taken(kind, definition, source, path))
-    types: dict[str, TypeName] = dict(SCOPES[kind])
-    types |= {name: declared.type for name, declared in definition.parameters.items()}
-    before_let = dict(types)
+    before_let = {name: types[name] for name in (*SCOPES[kind], *definition.parameters)}
+    before = dict(before_let)
     for name, tree in definition.let.items():
-        problem = expression_problem(tree, types, None, source, (*path, "let", name))
-        if problem is not None:
-            found.append(problem)
-        types[name] = "int" if problem is not None else infer(tree, types)
+        problem = expression_problem(tree, before, None, source, (*path, "let", name))
+        found += [problem] if problem is not None else []
+        before[name] = types[name]
     if isinstance(definition, BlockDef) and definition.out is not None:
         known = {key: type_ for key, type_ in before_let.items() if key not in _OF_OUT}
         problem = expression_problem(definition.out, known, "int", source, (*path, "out"))
@@ -79,33 +97,69 @@ def _taken(kind: Kind, definition: Definition, source: Source, path: Path) -> It
 
 
 def expression_problem(
-    tree: Expr, types: Types, wanted: TypeName | None, source: Source, path: Path
+    tree: Expr, types: Types | None, wanted: TypeName | None, source: Source, path: Path
 ) -> Diagnostic | None:
     """What is wrong with an expression that stands at `path`: a name, or a type."""
+    if types is None or tree == UNREAD:
+        return None
     while path and path not in source.positions:  # one value may stand for a pair
         path = path[:-1]
+    unknown = unknown_in(tree, types, source, path, declares="in" in types)
+    if unknown is not None:
+        return unknown
+    known = known_types(types)
+    if not names_of(tree) <= set(known):
+        return None
     part: Expr | None = None
-    why: str | None = None
-    unknown = sorted(names_of(tree) - set(types))
-    if unknown:
-        known = ", ".join(sorted(types))
-        part = Name(unknown[0])
-        code, message = "RD302", f"there is no `{unknown[0]}` here"
-        why = f"the names known here are {known}" if known else "no name is known here"
-        hint: str | None = suggest(unknown[0], types) or "declare it under `parameters:` or `let:`"
+    try:
+        type_ = infer(tree, known)
+    except ExprError as error:
+        message, part, hint = error.message, error.expression, error.hint
     else:
-        try:
-            type_ = infer(tree, types)
-        except ExprError as error:
-            code, message, part, hint = "RD303", error.message, error.expression, error.hint
-        else:
-            if wanted is None or type_ == wanted or (wanted == "float" and type_ == "int"):
-                return None
-            code = "RD303"
-            message = f"this must be of type {wanted}, and is of type {type_}"
-            hint = None
-            if (wanted, type_) == ("int", "float"):
-                hint = "write `a // b` for a whole quotient, or `int(a)`"
+        if wanted is None or type_ == wanted or (wanted == "float" and type_ == "int"):
+            return None
+        message = f"this must be of type {wanted}, and is of type {type_}"
+        hint = None
+        if (wanted, type_) == ("int", "float"):
+            hint = "write `a // b` for a whole quotient, or `int(a)`"
+    return _of_part("RD303", message, part, source, path, None, hint)
+
+
+def unknown_in(
+    tree: Expr, known: Collection[str], source: Source, path: Path, *, declares: bool
+) -> Diagnostic | None:
+    """The first name of an expression that is not known where it stands; `declares` says that it
+    stands in a definition, which can have more names."""
+    unknown = sorted(names_of(tree) - set(known))
+    if not unknown:
+        return None
+    why, hint = "no name is known here", "write the value itself"
+    if known:
+        listed = sorted(known)
+        why = f"the names known here are {', '.join(listed)}"
+        hint = f"write the value itself, or work it out from {_either(listed)}"
+    if declares:
+        hint = "declare it under `parameters:` or `let:`"
+    hint = suggest(unknown[0], known) or hint
+    message = f"there is no `{unknown[0]}` here"
+    return _of_part("RD302", message, Name(unknown[0]), source, path, why, hint)
+
+
+def _either(words: Sequence[str]) -> str:
+    shown = [f"`{word}`" for word in words]
+    return " or ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
+
+
+def _of_part(
+    code: str,
+    message: str,
+    part: Expr | None,
+    source: Source,
+    path: Path,
+    why: str | None,
+    hint: str | None,
+) -> Diagnostic:
+    """A finding about a part of the expression at `path`, or about all of it."""
     text = source.text(path)
     span = None if part is None or text is None else locate(text, part)
     if span is None:
@@ -115,44 +169,64 @@ def expression_problem(
     )
 
 
-def argument_problems(
+def unknown_parameters(
     kind: Kind,
-    form: CallForm,
-    declared: Mapping[str, ParameterDecl],
-    types: Types,
+    called: str,
+    known: Collection[str],
+    given: Iterable[str],
+    source: Source,
+    path: Path,
+    meant: Iterable[str] = (),
+) -> Iterator[Diagnostic]:
+    """The arguments, given at `path`, that a definition does not take; `meant` are other keys that
+    stand there."""
+    for name in given:
+        if name not in known:
+            listed = f"its parameters: {', '.join(known)}" if known else "it has none"
+            yield source.diagnostic(
+                "RD203",
+                f"the {kind} `{called}` has no parameter `{name[:60]}`",
+                (*path, name),
+                key=True,
+                hint=suggest(name, [*known, *meant]) or listed,
+            )
+
+
+def argument_problem(
+    name: str,
+    raw: Any,
+    declared: ParameterDecl,
+    types: Types | None,
+    wanted: TypeName | None,
     source: Source,
     path: Path,
 ) -> Iterator[Diagnostic]:
-    """What is wrong with the arguments of a call in a body."""
-    builtin = BUILT_IN if kind == "block" else ()
-    known = [*declared, *builtin]
-    for name, raw in form.arguments.items():
-        where = (*path, name)
-        if name not in known:
-            hint = suggest(name, known) or (
-                f"its parameters: {', '.join(known)}" if known else None
-            )
-            message = f"the {kind} `{form.name}` has no parameter `{name[:60]}`"
-            yield source.diagnostic("RD203", message, where, key=True, hint=hint)
-            continue
-        parameter = declared.get(name) or ParameterDecl(type="int", minimum=1)
-        if isinstance(raw, str) and parameter.type != "str":
-            try:
-                tree = parse(raw)
-            except ExpressionSyntaxError as error:
-                yield syntax_problem(error, source, where)
-                continue
-            problem = expression_problem(tree, types, parameter.type, source, where)
-            if problem is not None:
-                yield problem
-        elif not (isinstance(raw, str) and types.get(raw) == "str"):
-            refusal = parameter.refusal(raw)
-            if refusal is not None:
-                message = f"`{name}` {refusal.message}"
-                yield source.diagnostic(refusal.code, message, where, hint=refusal.hint)
-    for name, parameter in declared.items():
-        if parameter.default is None and name not in form.arguments:
-            yield missing_argument(kind, form.name, name, parameter, source, path)
+    """What is wrong with one argument, before its value is known; `wanted` is the type that an
+    expression must have."""
+    if refused(declared.type):
+        return
+    if isinstance(raw, str) and declared.type != "str":
+        try:
+            tree = parse(raw)
+        except ExpressionSyntaxError as error:
+            yield syntax_problem(error, source, path)
+            return
+        problem = expression_problem(tree, types, wanted, source, path)
+        yield from [problem] if problem is not None else []
+    elif not isinstance(raw, bool | int | float | str):
+        yield source.diagnostic("RD105", no_value(raw, declared), path)
+    elif not (isinstance(raw, str) and (types is None or types.get(raw, "int") in (None, "str"))):
+        refusal = declared.refusal(raw)
+        if refusal is not None:
+            message = refusal.of(name, raw)
+            why = declared.doc or None
+            yield source.diagnostic(refusal.code, message, path, why=why, hint=refusal.hint)
+
+
+def no_value(raw: object, declared: ParameterDecl) -> str:
+    """What to say of an argument that is no number, truth or text."""
+    what = "a list" if isinstance(raw, list) else "nothing" if raw is None else "a mapping"
+    return f"expected a value of type {declared.type}, not {what}"
 
 
 def missing_argument(

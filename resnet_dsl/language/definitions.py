@@ -45,6 +45,11 @@ class Refusal:
     message: str
     hint: str | None = None
 
+    def of(self, name: str, value: object) -> str:
+        """The sentence about a parameter and the value that is given to it."""
+        shown = str(value).lower() if isinstance(value, bool) else value
+        return f"`{name}: {shown}` {self.message}"
+
 
 class ParameterDecl(Model):
     """A parameter: `expansion: 4` gives type and default at once; the long form can bound it."""

@@ -22,16 +22,18 @@ from resnet_dsl.language.definitions import (
     ShortcutDef,
 )
 from resnet_dsl.language.fields import CallForm
+from resnet_dsl.language.parts import refused
 
 Path = tuple[str | int, ...]
-Types = Mapping[str, TypeName]
-Checked = tuple[Expr, Path, TypeName, Types]
-Called = tuple[Kind, CallForm, Path, Types]
+Types = Mapping[str, TypeName | None]
+"""Names with their types; None where what would say the type is refused."""
+Checked = tuple[Expr, Path, TypeName, Types | None]
+Called = tuple[Kind, CallForm, Path, Types | None]
 
-STAGE: Types = {"index": "int", "depth": "int", "number": "int", "blocks": "int"}
+STAGE: Mapping[str, TypeName] = {"index": "int", "depth": "int", "number": "int", "blocks": "int"}
 """What a stage's `width` and block parameters may depend on."""
 
-SCOPES: Mapping[Kind, Types] = {
+SCOPES: Mapping[Kind, Mapping[str, TypeName]] = {
     "block": {
         "in": "int",
         "out": "int",
@@ -65,33 +67,33 @@ PLACE_OF_ONE: Mapping[str, int | bool] = {
 
 
 def _bodies(definition: Definition, path: Path) -> Iterator[tuple[Body, Path]]:
+    for field in ("before", "body", "residual", "gate", "after"):
+        body = getattr(definition, field, None)
+        if body is not None:
+            yield body, (*path, field)
     if isinstance(definition, BlockDef):
-        for field in ("before", "body", "residual", "gate", "after"):
-            body = getattr(definition, field)
-            if body is not None:
-                yield body, (*path, field)
         for index, branch in enumerate(definition.branches or ()):
-            yield branch, (*path, "branches", index)
-    else:
-        yield definition.body, (*path, "body")
-        if isinstance(definition, ShortcutDef) and definition.gate is not None:
-            yield definition.gate, (*path, "gate")
+            yield branch or [], (*path, "branches", index)
 
 
-def _items(body: Body, path: Path, types: Types) -> Iterator[tuple[Item, Path, Types]]:
+def _items(
+    body: Body, path: Path, types: Types | None
+) -> Iterator[tuple[Item, Path, Types | None]]:
     """Every item of a body and of the bodies in it; depth is bounded by the reader's limit."""
     for index, item in enumerate(body):
         where = (*path, index)
         yield item, where, types
-        inner: Types = {**types, "i": "int"} if item.repeat is not None else types
+        inner = types
+        if item.repeat is not None and types is not None:
+            inner = {**types, "i": "int"}
         for field in ("residual", "gate", "after", "body", "sequence"):
             nested: Body | None = getattr(item, field)
             yield from _items(nested or [], (*where, field), inner)
         for number, branch in enumerate(item.branches or ()):
-            yield from _items(branch, (*where, "branches", number), types)
+            yield from _items(branch or [], (*where, "branches", number), types)
 
 
-def expressions(definition: Definition, types: Types, path: Path) -> Iterator[Checked]:
+def expressions(definition: Definition, types: Types | None, path: Path) -> Iterator[Checked]:
     if isinstance(definition, ShortcutDef) and definition.when is not None:
         yield definition.when, (*path, "when"), "bool", types
     for body, where in _bodies(definition, path):
@@ -124,11 +126,11 @@ def _arguments(operation: Operation) -> Iterator[tuple[Path, Expr, TypeName]]:
 def sides(definition: Definition, path: Path) -> Iterator[tuple[str, Path]]:
     for body, where in _bodies(definition, path):
         for item, place, _ in _items(body, where, {}):
-            if isinstance(item.operation, PadChannelsArgs):
+            if isinstance(item.operation, PadChannelsArgs) and not refused(item.operation.side):
                 yield item.operation.side, (*place, "pad_channels", "side")
 
 
-def calls(definition: Definition, types: Types, path: Path) -> Iterator[Called]:
+def calls(definition: Definition, types: Types | None, path: Path) -> Iterator[Called]:
     """Every call of a block or a shortcut in a definition, with its place and the names there."""
     if isinstance(definition, BlockDef) and definition.shortcut is not None:
         yield "shortcut", definition.shortcut, (*path, "shortcut"), {}
@@ -140,16 +142,24 @@ def calls(definition: Definition, types: Types, path: Path) -> Iterator[Called]:
                 yield "shortcut", item.shortcut, (*place, "shortcut"), {}
 
 
-def all_types(kind: Kind, definition: Definition) -> Types:
-    """The names that a definition's bodies know, with their types."""
-    types: dict[str, TypeName] = dict(SCOPES[kind])
+def all_types(kind: Kind, definition: Definition) -> Types | None:
+    """The names that a definition's bodies know, with their types; None where what would give
+    names is refused."""
+    if refused(definition.parameters) or refused(definition.let):
+        return None
+    types: dict[str, TypeName | None] = dict(SCOPES[kind])
     types |= {name: declared.type for name, declared in definition.parameters.items()}
     for name, tree in definition.let.items():
         try:
-            types[name] = infer(tree, types)
-        except ExprError:  # its own finding; what reads the name is checked all the same
-            types[name] = "int"
+            types[name] = infer(tree, known_types(types))
+        except ExprError:  # its own finding
+            types[name] = None
     return types
+
+
+def known_types(types: Types) -> Mapping[str, TypeName]:
+    """The names whose types are known."""
+    return {name: type_ for name, type_ in types.items() if type_ is not None}
 
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

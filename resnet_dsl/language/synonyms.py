@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from resnet_dsl.errors import suggest
+from resnet_dsl.errors import closest
 
 SYNONYMS: Mapping[str, str] = {
     "act": "activation",
@@ -36,9 +36,13 @@ SYNONYMS: Mapping[str, str] = {
 }
 
 
+def meant(word: str, candidates: Collection[str]) -> str | None:
+    """The candidate that a word means, by meaning and then by likeness; None where there is none."""
+    known = SYNONYMS.get(word.casefold().replace("-", "_"))
+    return known if known is not None and known in candidates else closest(word, candidates)
+
+
 def hint_for(word: str, candidates: Collection[str]) -> str | None:
-    """A hint, "did you mean `silu`?", by meaning and then by likeness; None where there is none."""
-    meant = SYNONYMS.get(word.casefold().replace("-", "_"))
-    if meant is not None and meant in candidates:
-        return f"did you mean `{meant}`?"
-    return suggest(word, candidates)
+    """A hint, "did you mean `silu`?", or None where no candidate is meant."""
+    found = meant(word, candidates)
+    return None if found is None else f"did you mean `{found}`?"

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_dsl.errors import CompileError, Diagnostic, suggest
+from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.expr import Expr, Literal, Name, Value, literal
-from resnet_dsl.ir.expr import names as names_of
-from resnet_dsl.language.checks import missing_argument
+from resnet_dsl.language.checks import COUNT, missing_argument, no_value, unknown_in
 from resnet_dsl.language.definitions import Definition, ParameterDecl
-from resnet_dsl.language.expression import locate, parse
+from resnet_dsl.language.expression import parse
 from resnet_dsl.language.library import Located
 from resnet_dsl.language.misreadings import syntax_problem
-from resnet_dsl.language.schema import MAX_CHANNELS
 from resnet_dsl.language.tokens import ExpressionSyntaxError
 from resnet_dsl.lower.place import Place, RefusalError, Scope
-
-_BUILT_IN = ParameterDecl(type="int", minimum=1, maximum=MAX_CHANNELS)
 
 
 def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> Expr:
@@ -25,8 +21,7 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
     if isinstance(raw, bool | int | float):
         return Literal(raw)
     if not isinstance(raw, str):
-        what = "a list" if isinstance(raw, list) else "nothing" if raw is None else "a mapping"
-        raise place.error("RD105", f"expected a value of type {declared.type}, not {what}")
+        raise place.error("RD105", no_value(raw, declared))
     if declared.type == "str":
         # A name of the caller's that holds text stands for it; any other word stands for itself.
         named = raw in scope.env or raw in scope.symbols
@@ -37,21 +32,9 @@ def argument(raw: Any, declared: ParameterDecl, scope: Scope, place: Place) -> E
     except ExpressionSyntaxError as error:
         raise RefusalError(syntax_problem(error, place.source, place.path)) from None
     known = {*scope.env, *scope.symbols}
-    unknown = sorted(names_of(tree) - known)
-    if unknown:
-        listed = ", ".join(sorted(known))
-        span = locate(raw, Name(unknown[0]))
-        assert span is not None
-        raise place.error(
-            "RD302",
-            f"there is no `{unknown[0]}` here",
-            why=f"the names known here are {listed}"
-            if known
-            else f"a value of type {declared.type} stands here, and no name is known",
-            hint=suggest(unknown[0], known),
-            offset=span.offset,
-            length=span.length,
-        )
+    unknown = unknown_in(tree, known, place.source, place.path, declares="in" in known)
+    if unknown is not None:
+        raise RefusalError(unknown)
     return tree
 
 
@@ -66,7 +49,7 @@ def bound(
     if refusal is not None:
         raise place.error(
             refusal.code,
-            f"`{name}: {value}` {refusal.message}",
+            refusal.of(name, value),
             why=declared.doc or None,
             hint=refusal.hint,
             reads=scope.reads(tree),
@@ -80,30 +63,9 @@ def bound(
 
 def built_in(name: str, raw: Any, scope: Scope, place: Place) -> tuple[Expr, int]:
     """A `width`, `stride` or `dilation` that a body gives to a block."""
-    tree, value = bound(raw, name, _BUILT_IN, scope, place)
+    tree, value = bound(raw, name, COUNT, scope, place)
     assert isinstance(value, int)
     return tree, value
-
-
-def unknown_parameters(
-    located: Located[Definition], given: Mapping[str, Any], also: tuple[str, ...], place: Place
-) -> list[Diagnostic]:
-    """The arguments that the definition does not declare."""
-    known = [*located.definition.parameters, *also]
-    found: list[Diagnostic] = []
-    for name in given:
-        if name not in known:
-            listed = ", ".join(located.definition.parameters)
-            found.append(
-                place.at(name).diagnostic(
-                    "RD203",
-                    f"the {located.kind} `{located.name}` has no parameter `{name[:60]}`",
-                    key=True,
-                    hint=suggest(name, known)
-                    or (f"its parameters: {listed}" if listed else "it has none"),
-                )
-            )
-    return found
 
 
 def bind(

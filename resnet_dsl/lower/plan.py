@@ -3,20 +3,20 @@ wrong in several of them is reported together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from resnet_dsl.errors import CompileError, Diagnostic, Related
 from resnet_dsl.ir.expr import Value
-from resnet_dsl.language.checks import expression_problem
-from resnet_dsl.language.definitions import BlockDef, Kind
+from resnet_dsl.language.checks import expression_problem, unknown_parameters
+from resnet_dsl.language.definitions import BlockDef, Definition, Kind
 from resnet_dsl.language.fields import CallForm
-from resnet_dsl.language.library import Definitions, Located
+from resnet_dsl.language.library import Definitions, Located, call_path, pattern_calls
 from resnet_dsl.language.schema import GROUPS, MAX_CHANNELS, STAGE_KEYS, Spec, Stage
 from resnet_dsl.language.scope import STAGE, names_read
 from resnet_dsl.language.source import Source
-from resnet_dsl.lower.binding import bind, unknown_parameters
+from resnet_dsl.lower.binding import bind
 from resnet_dsl.lower.place import Place, RefusalError, Scope, blamed
 
 _ALWAYS = frozenset({"in", "width", "stride", "dilation"})
@@ -80,15 +80,16 @@ def variables(stage: Stage, position: int, before: int, total: int) -> dict[str,
 def plan(spec: Spec, definitions: Definitions, source: Source) -> list[list[Planned]]:
     """The blocks of every stage's pattern. Raises CompileError with every finding."""
     root = Place(source, ())
-    found: list[Diagnostic] = list(_stage_names(spec, root))
+    found = [*definitions.problems(), *_stage_names(spec, root)]
     plans: list[list[Planned]] = []
     before, total = 0, sum(stage.depth for stage in spec.stages)
     for index, stage in enumerate(spec.stages):
         place = root.at("stages", index)
         pattern: list[Planned] = []
-        for position, form in enumerate(stage.block):
+        calls = pattern_calls(stage, source, place.path)
+        for position, (path, form) in enumerate(calls):
             try:
-                planned = _planned(spec, definitions, stage, form, place, position)
+                planned = _planned(spec, definitions, stage, form, place, Place(source, path))
                 pattern.append(planned)
                 planned.values(stage, place, variables(stage, position, before, total))
             except CompileError as error:
@@ -145,18 +146,14 @@ def _planned(
     stage: Stage,
     form: CallForm,
     place: Place,
-    position: int,
+    where: Place,
 ) -> Planned:
-    where = place.at("block")
-    if isinstance(place.source.data["stages"][place.path[-1]]["block"], list):
-        where = where.at(position)
-    if (*where.path, form.name) in where.source.positions:
-        where = where.at(form.name)
+    where = Place(where.source, call_path(form, where.source, where.path))
     located = definitions.block(form.name, where.source, where.path)
-    unknown = unknown_parameters(located, form.arguments, (), where)
+    declared = located.definition.parameters
+    unknown = _unknown_parameters(located, form.arguments, where)
     if unknown:
         raise CompileError(unknown)
-    declared = located.definition.parameters
     shared = {name: given for name, given in stage.parameters.items() if name in declared}
     places = {name: place.at(name) for name in shared}
     places |= {name: where.at(name) for name in form.arguments}
@@ -181,7 +178,15 @@ def _stage_parameters(stage: Stage, pattern: Sequence[Planned], place: Place) ->
         for name in stage.parameters
         if not any(name in item.located.definition.parameters for item in pattern)
     }
-    return unknown_parameters(pattern[0].located, strange, STAGE_KEYS, place)
+    return _unknown_parameters(pattern[0].located, strange, place, STAGE_KEYS)
+
+
+def _unknown_parameters(
+    located: Located[Definition], given: Iterable[str], place: Place, meant: Iterable[str] = ()
+) -> list[Diagnostic]:
+    known = located.definition.parameters
+    kind, name = located.kind, located.name
+    return [*unknown_parameters(kind, name, known, given, place.source, place.path, meant)]
 
 
 def _call_problems(
@@ -192,7 +197,7 @@ def _call_problems(
     where = place.at(form.name) if form.arguments else place
     try:
         located = definitions.need(kind, form.name, where.source, where.path)
-        unknown = unknown_parameters(located, form.arguments, (), where)
+        unknown = _unknown_parameters(located, form.arguments, where)
         if unknown:
             return unknown
         bind(located, form.arguments, {}, Scope({}), where)

@@ -75,6 +75,26 @@ def test_going_on_without_a_state_is_refused_with_the_command_that_begins(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("nonsense", "torch knows no such device"),
+        ("meta", "runs on cpu and cuda"),
+        ("cuda:99", "torch sees no such GPU here"),
+    ],
+)
+def test_a_device_that_cannot_be_had_is_refused_before_anything_is_written(
+    call: Call, tmp_path: Path, device: str, said: str
+) -> None:
+    pytest.importorskip("torch")
+    done = call(f"train small.yaml --out out --device={device}")
+    assert done.exit_code == 2
+    assert f"error[RD653]: the training cannot begin on `{device}`" in done.stderr
+    assert said in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["small.yaml"]
+
+
+@pytest.mark.slow
 def test_going_on_with_what_is_no_state_or_another_s_changes_nothing(call: Call) -> None:
     torch = pytest.importorskip("torch")
     call("build small.yaml -t train --out out")

@@ -133,6 +133,8 @@ def train(
     settings = checked_settings(compilation, spec, overrides)
     require("torch", "safetensors", *(["sklearn"] if settings.data == "digits" else []))
     run = folder / "run"
+    if device is not None:
+        _check_device(device)
     if resume:
         _check_state(run / "state.pt", settings.spec_hash, _anew(spec, out, overrides))
     with Artifacts(folder) as artifacts:
@@ -183,6 +185,31 @@ def _anew(spec: str, out: Path | None, overrides: Sequence[str]) -> str:
         words += ["--set", override]
     words += ["--out", shell_path(out)] if out is not None else []
     return shlex.join(words)
+
+
+def _check_device(name: str) -> None:
+    """Raise CompileError RD653 for a device that the script would refuse."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        why = "torch knows no such device"
+    else:
+        if device.type not in ("cpu", "cuda"):
+            why = "a training runs on cpu and cuda"
+        elif device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            why = "torch sees no such GPU here"
+        else:
+            return
+    raise CompileError(
+        Diagnostic(
+            "RD653",
+            f"the training cannot begin on `{name[:80]}`",
+            why=why,
+            hint="leave --device out, or write --device cpu",
+        )
+    )
 
 
 def _check_state(state: Path, spec_hash: str, anew: str) -> None:

@@ -133,8 +133,6 @@ def train(
     settings = checked_settings(compilation, spec, overrides)
     require("torch", "safetensors", *(["sklearn"] if settings.data == "digits" else []))
     run = folder / "run"
-    if device is not None:
-        _check_device(device)
     if resume:
         _check_state(run / "state.pt", settings.spec_hash, _anew(spec, out, overrides))
     with Artifacts(folder) as artifacts:
@@ -187,31 +185,6 @@ def _anew(spec: str, out: Path | None, overrides: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _check_device(name: str) -> None:
-    """Raise CompileError RD653 for a device that the script would refuse."""
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        why = "torch knows no such device"
-    else:
-        if device.type not in ("cpu", "cuda"):
-            why = "a training runs on cpu and cuda"
-        elif device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            why = "torch sees no such GPU here"
-        else:
-            return
-    raise CompileError(
-        Diagnostic(
-            "RD653",
-            f"the training cannot begin on `{name[:80]}`",
-            why=why,
-            hint="leave --device out, or write --device cpu",
-        )
-    )
-
-
 def _check_state(state: Path, spec_hash: str, anew: str) -> None:
     """Raise CompileError RD653 where there is nothing that this training could go on from."""
     begin = f"begin it anew: {anew}"
@@ -224,20 +197,20 @@ def _check_state(state: Path, spec_hash: str, anew: str) -> None:
                 hint=begin,
             )
         )
-    import torch
+    from resnet_dsl.weights.torch_file import read_objects
 
     try:
-        found = torch.load(state, map_location="cpu", weights_only=True, mmap=True)
-        of_spec = found["spec"]
-    except Exception as error:  # torch raises whatever its readers do
+        found = read_objects(state)
+    except CompileError as error:
         raise CompileError(
             Diagnostic(
                 "RD653",
                 "the training cannot go on",
-                why=f"`{state}` cannot be read ({type(error).__name__})",
+                why="; ".join(item.message for item in error.diagnostics),
                 hint=begin,
             )
         ) from error
+    of_spec = found.get("spec") if isinstance(found, dict) else None
     if of_spec != spec_hash:
         raise CompileError(
             Diagnostic(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.weights.sniff import damaged, unreadable
+from resnet_dsl.weights.sniff import damaged, sniff, unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +52,12 @@ def read_torch(path: Path, *, mapped: bool) -> tuple[dict[str, NDArray[Any]], li
     notes: list[str] = []
     state = _state_dict(path, content, notes)
     return _arrays(path, state, notes), notes
+
+
+def read_objects(path: Path) -> object:
+    """What a file of torch's holds, tensors in plain containers. Raises CompileError: RD501, RD502 it is none, RD503,
+    RD504, RD505 as `read_torch` does."""
+    return _open(path, mapped=sniff(path) == "torch zip")
 
 
 def _open(path: Path, mapped: bool) -> object:

@@ -1,10 +1,12 @@
 """Bodies: lists of operations, and the forms that hold other bodies.
 
     body      = [ item* ]
-    item      = VERB | { VERB: arguments, when: EXPR, name: NAME }
+    item      = VERB | { VERB: arguments, when: EXPR } | { MODULE: arguments, when: EXPR, name: NAME }
     VERB      = an operation | residual | branches | repeat | sequence | body | the name of a block
+    MODULE    = an operation | sequence | the name of a block
 
-An item has exactly one verb. `when` leaves the item out where the expression is false; `name` sets its module name.
+An item has exactly one verb. `when` leaves the item out where the expression is false; `name` sets the name of what
+becomes one module.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ def test_counted_names_pass_over_a_name_that_was_given_before() -> None:
 
 def test_a_word_that_names_no_text_stands_for_itself() -> None:
     body = """
+out: in * 2
 let: {wide: number > 1}
 body:
   - inner: {mode: wide}
@@ -25,6 +26,7 @@ body:
     inner = """\
   inner:
     parameters: {mode: {default: thin, choices: [thin, wide]}}
+    out: "width * 2 if mode == 'wide' else width"
     body:
       - conv: {out: "width * 2 if mode == 'wide' else width", kernel: 3, stride: stride}
 """
@@ -35,12 +37,14 @@ body:
 def test_a_word_that_names_text_stands_for_it() -> None:
     body = """
 parameters: {mode: {default: wide, choices: [thin, wide]}}
+out: in * 2
 body:
   - inner: {kind: mode}
 """
     inner = """\
   inner:
     parameters: {kind: {default: thin, choices: [thin, wide]}}
+    out: "width * 2 if kind == 'wide' else width"
     body:
       - conv: {out: "width * 2 if kind == 'wide' else width", kernel: 3, stride: stride}
 """

@@ -61,6 +61,7 @@ SPECS = {
         STAGE,
         "  reduced:\n"
         "    parameters: {n: {type: int, minimum: 2}}\n"
+        "    out: n\n"
         "    body:\n"
         "      - conv: {out: n, kernel: 1}\n"
         "      - squeeze_excite: {reduction: n // 2}\n"

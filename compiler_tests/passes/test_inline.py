@@ -45,8 +45,10 @@ def test_every_node_knows_its_stage_and_its_innermost_block() -> None:
 
 
 def test_arguments_are_worked_out_call_by_call() -> None:
-    body = "body:\n  - repeat: 3\n    body:\n      - one: {n: width + i}\n"
-    more = "  one: {parameters: {n: {type: int}}, body: [conv: {out: n * 2, kernel: 1}]}\n"
+    body = "out: width * 2 + 4\nbody:\n  - repeat: 3\n    body:\n      - one: {n: width + i}\n"
+    more = (
+        "  one: {parameters: {n: {type: int}}, out: n * 2, body: [conv: {out: n * 2, kernel: 1}]}\n"
+    )
     found = [
         node.shape[0]
         for node in graph(with_block(body, "block: mine, depth: 1, width: 8", more)).nodes

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir import ops
-from resnet_dsl.ir.expr import Binary, Expr, ExprError, Name, Value, literal, substitute
+from resnet_dsl.ir.expr import (
+    Binary,
+    Expr,
+    ExprError,
+    Name,
+    Value,
+    literal,
+    substitute,
+    to_source,
+)
 from resnet_dsl.ir.program import Arguments, Call, Reference, UseSlot
 from resnet_dsl.language.body import Join
 from resnet_dsl.language.definitions import BlockDef, ShortcutDef
@@ -58,6 +67,27 @@ class Policy:
     top: bool = False
     chain: bool = False
     silent: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The channels that a concatenation puts together, in words, and how many there would be of
+    the residual and the block's input as it is."""
+
+    said: str
+    of_identity: int
+
+    @classmethod
+    def of(cls, frame: Frame, ends: Ends, shortcut: str) -> _Sides:
+        inside, around, start = (
+            frame.shape(value)[0] for value in (ends.inside, ends.around, ends.start)
+        )
+        changed = f", which makes them from {start}" if around != start else ""
+        said = (
+            f"`join: concat` puts together {inside} channels of the residual and {around} of the "
+            f"shortcut `{shortcut}`{changed}"
+        )
+        return cls(said, inside + start)
 
 
 class BlockLowering(ShortcutLowering):
@@ -192,17 +222,23 @@ class BlockLowering(ShortcutLowering):
             )
         frame = Frame(env, Known(shape, Name("in")), numbered=policy.chain)
         slots: Slots = ()
+        ends: Ends | None = None
         value = self.body(frame, definition.before, scope, 0, here.at("before"))
         if definition.body is not None:
             value = self.body(frame, definition.body, scope, value, here.at("body"))
         elif definition.branches is not None:
             value = self.branches(frame, definition.branches, definition.join, scope, value, here)
         else:
-            value, slots = self._residual_block(frame, located, scope, value, out, chosen, policy)
+            value, slots, ends = self._residual_block(
+                frame, located, scope, value, out, chosen, policy
+            )
         value = self.body(frame, definition.after, scope, value, here.at("after"))
-        self._check_out(frame, definition, value, out, here)
         if value == 0:
             raise here.error("RD403", f"the block `{located.name}` is empty here", key=True)
+        sides: _Sides | None = None
+        if ends is not None and definition.join == "concat":
+            sides = _Sides.of(frame, ends, chosen.form.name)
+        self._check_out(frame, definition, value, out, here, sides)
         body = frame.finished()
         function = self.registry.add(
             located.emitted_name,
@@ -233,7 +269,7 @@ class BlockLowering(ShortcutLowering):
         out: int,
         chosen: Chosen,
         policy: Policy,
-    ) -> tuple[int, Slots]:
+    ) -> tuple[int, Slots, Ends]:
         """The residual of a block, joined with what the shortcut in its slot gives."""
         definition = located.definition
         assert definition.residual is not None
@@ -249,7 +285,7 @@ class BlockLowering(ShortcutLowering):
         join, gate = self._join(frame, definition, around, chosen, given, scope, here)
         if policy.top and join == "add":
             value = self._residual_policies(frame, start, value, here)
-        if join in ("add", "gate"):
+        if join in ("add", "gate") and definition.out is not None:
             self._check_out(frame, definition, value, out, here)
         slots: Slots = ()
         end = start
@@ -261,7 +297,7 @@ class BlockLowering(ShortcutLowering):
         stride = scope.integer(Name("stride"), here)
         ends = Ends(value, end, start, stride)
         joined = self.join(frame, join, ends, gate, join_place(here), form.name, of_call=True)
-        return joined, slots
+        return joined, slots, ends
 
     def _residual_policies(self, frame: Frame, start: int, value: int, here: Place) -> int:
         """What the network's policies do to the residual of a block of a stage."""
@@ -278,15 +314,34 @@ class BlockLowering(ShortcutLowering):
         return frame.apply("drop_path", ops.DropPath(rate), (value,), here)
 
     def _check_out(
-        self, frame: Frame, definition: BlockDef, value: int, out: int, here: Place
+        self,
+        frame: Frame,
+        definition: BlockDef,
+        value: int,
+        out: int,
+        here: Place,
+        sides: _Sides | None = None,
     ) -> None:
+        """A block gives the channels that it declares, `width` where it declares none."""
         channels = frame.shape(value)[0]
-        if definition.out is not None and channels != out:
+        if channels == out:
+            return
+        message = f"`out` is {out} here, and the body gives {channels} channels"
+        if definition.out is not None:
+            hint = "`out` is what the block's last layer gives; in a residual it can say `out: out`"
+            if sides is not None and sides.of_identity == out:
+                hint = f"`shortcut: identity` would give {out}"
             raise here.at("out").error(
-                "RD405",
-                f"`out` is {out} here, and the body gives {channels} channels",
-                hint="`out` is what the block's last layer gives; in a residual it can say `out: out`",
+                "RD405", message, why=None if sides is None else sides.said, hint=hint
             )
+        given = to_source(frame.settled(frame.channels(value), channels))
+        raise here.error(
+            "RD405",
+            message,
+            key=True,
+            why="where a block does not declare its `out`, that is its `width`",
+            hint=f"declare `out: {given if len(given) <= 60 else channels}`, or give `width` channels",
+        )
 
     def _join(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from resnet_dsl.errors import CompileError
@@ -166,9 +166,14 @@ class ShortcutLowering(BodyLowering):
         """Append a shortcut from `value`, to be joined with `inside`, as a call of its own."""
         located = self.definitions.shortcut(form.name, place.source, place.path)
         if located.definition.join is not None:
+            paths = ", ".join(f"`{other.name}`" for other in self._paths())
+            hint = f"those that are only paths: {paths}"
+            if located.definition.join == "none" and located.definition.when is None:
+                hint = f"write `join: none` in place of `shortcut: {form.name}`"
             raise place.error(
                 "RD404",
                 f"the shortcut `{form.name}` has a join of its own, and here it is only a path",
+                hint=hint,
             )
         frame.require_chain((value,), place)
         given = {"in": frame.channels(value), "out": frame.channels(inside), "stride": stride}
@@ -185,6 +190,13 @@ class ShortcutLowering(BodyLowering):
         )
         return frame.append(call, around.known, place, around.size)
 
+    def _paths(self) -> Iterator[Located[ShortcutDef]]:
+        """The shortcuts without a join of their own."""
+        for name in self.definitions.known("shortcut"):
+            located = self.definitions.shortcut(name, self.definitions.source, ())
+            if located.definition.join is None:
+                yield located
+
     def fitting_shortcuts(
         self, start: Shape, end: Shape, given: str, stride: int | None
     ) -> str | None:
@@ -194,18 +206,17 @@ class ShortcutLowering(BodyLowering):
         step = literal(stride or spatial_stride(start, end))
         named = {"in": literal(start[0]), "out": literal(end[0]), "stride": step}
         would: list[str] = []
-        for name in self.definitions.known("shortcut"):
-            located = self.definitions.shortcut(name, self.definitions.source, ())
-            if located.definition.join is not None or name == given:
+        for located in self._paths():
+            if located.name == given:
                 continue
-            place = Place(located.source, located.path)
+            place, form = Place(located.source, located.path), CallForm.of(located.name)
             probe = Frame({}, Known(start, named["in"]))
             try:
-                around = self.probe().shortcut(probe, located, CallForm.of(name), named, 0, place)
+                around = self.probe().shortcut(probe, located, form, named, 0, place)
             except (CompileError, ExprError):
                 continue
             if around.known.shape == end:
-                would.append(f"`{name}`")
+                would.append(f"`{located.name}`")
         if not would:
             return None
         listed = f"{', '.join(would[:-1])} or {would[-1]}" if len(would) > 1 else would[0]

@@ -86,14 +86,21 @@ class AdaptiveArgs(Model):
     size: Pair
 
 
-class PlainArgs(Model):
-    """Operations without arguments."""
+class GlobalPoolArgs(Model):
+    """The average of each channel: C × H × W becomes C × 1 × 1."""
 
-    op: Literal["global_avg_pool", "flatten"]
+    op: Literal["global_avg_pool"]
+
+
+class FlattenArgs(Model):
+    """One row of numbers, channel after channel: C × H × W becomes C · H · W."""
+
+    op: Literal["flatten"]
 
 
 class RateArgs(Model):
-    """Operations that drop with probability `rate`."""
+    """Drops with probability `rate` in training: `dropout` single values, `drop_path` the whole of
+    a sample."""
 
     op: Literal["dropout", "drop_path"]
     rate: Expr
@@ -122,7 +129,8 @@ Operation: TypeAlias = (
     | ActivationArgs
     | PoolArgs
     | AdaptiveArgs
-    | PlainArgs
+    | GlobalPoolArgs
+    | FlattenArgs
     | RateArgs
     | SubsampleArgs
     | PadChannelsArgs

@@ -83,10 +83,10 @@ class OperationLowering:
             case language.AdaptiveArgs():
                 size = _pair(operation.size, scope, place.at("size"))
                 return put("avgpool", ops.AdaptiveAvgPool(size))
-            case language.PlainArgs():
-                if operation.op == "flatten":
-                    return put("flatten", ops.Flatten())
+            case language.GlobalPoolArgs():
                 return put("avgpool", ops.AdaptiveAvgPool((ONE, ONE)))
+            case language.FlattenArgs():
+                return put("flatten", ops.Flatten())
             case language.RateArgs():
                 return self._dropping(frame, operation, scope, value, place, name)
             case language.SubsampleArgs():

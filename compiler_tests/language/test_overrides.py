@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resnet_dsl.errors import CompileError, Position, render_all
+from resnet_dsl.language.reading import read_spec
 from resnet_dsl.language.source import load
 
 SPEC = """\
@@ -122,6 +123,10 @@ def test_a_value_of_an_override_is_underlined_in_it():
         ("train.lr.x.y=1", "RD031", 10, "`train.lr` is the single value `0.1`, so it has no `x`",
          "replace it as a whole, as in `train.lr={…}`"),
         ("empty.0=1", "RD031", 7, "there is no list `empty`", "give it as a whole: `empty=[…]`"),
+        ("stage.0.depth=1", "RD031", 1, "there is no list `stage`", "did you mean `stages`?"),
+        ("train.x.0=1", "RD031", 7, "there is no list `train.x`", "give it as a whole: `train.x=[…]`"),
+        ("stages=[", "RD006", 8, "the list that opens here is never closed", "close it with `]`"),
+        ("train={a: ", "RD006", 7, "the mapping that opens here is never closed", "close it with `}`"),
         ("a=[1", "RD006", 5, "expected `,` or `]` in the list", "close the list with `]`"),
         ("a={b: 1, b: 2}", "RD009", 10, "the key `b` is given twice", "keep one of them"),
         ("a=!!x 1", "RD011", 3, "the tag `!!x` is not part of the language",
@@ -157,6 +162,31 @@ def test_a_refused_override_reads_well():
         "   = hint: `stages` has 2 entries, 0 to 1\n\n"
         "1 error"
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "override", "whole"),
+    [
+        ("norm={batch: {eps: 0.1}}", "norm.group.groups=4", "norm={group: {groups: 4}}"),
+        ("stem={deep: {width: 8}}", "stem.cifar.width=3", "stem={cifar: {width: 3}}"),
+    ],
+)
+def test_a_second_name_is_the_fault_of_the_override_that_adds_it(before, override, whole):
+    section, value = before.split("=")
+    rest = "input: {size: 8}\nclasses: 2\nstages: [{block: basic, depth: 1, width: 8}]\n"
+    Path("spec.yaml").write_text(f"name: x\n{section}: {value}\n{rest}", encoding="utf-8")
+    with pytest.raises(CompileError) as caught:
+        read_spec(load("spec.yaml", [override]))
+    (found,) = caught.value.diagnostics
+    name = override.split(".")[1]
+    assert (
+        found.message
+        == f"`{section}` takes one name with its settings, and `{name}` is a second one"
+    )
+    assert found.position == Position("--set", 1, 6, len(name))
+    assert [item.position.file for item in found.related] == ["spec.yaml"]
+    assert found.hint == f"give it as a whole: `{whole}`"
+    read_spec(load("spec.yaml", [whole]))
 
 
 def test_all_wrong_overrides_are_reported_together():

@@ -18,7 +18,7 @@ def test_a_block_without_an_out_gives_as_many_channels_as_its_width() -> None:
     assert found.line_text == "  mine:"
     assert found.why == "where a block does not declare its `out`, that is its `width`"
     assert found.hint == "declare `out: 5`, or give `width` channels"
-    assert graph(with_block("out: 5\nbody: [{conv: {out: 5, kernel: 3}}]"))
+    graph(with_block("out: 5\nbody: [{conv: {out: 5, kernel: 3}}]"))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_what_to_declare_can_be_typed(block: str, wanted: str) -> None:
     text = with_block(f"{block}\nshortcut: identity" if block == CONCAT else block)
     (found,) = refusals(text)
     assert found.hint == f"declare `out: {wanted}`, or give `width` channels"
-    assert graph(changed(("  mine:\n", f"  mine:\n    out: {wanted}\n"), text=text))
+    graph(changed(("  mine:\n", f"  mine:\n    out: {wanted}\n"), text=text))
 
 
 def test_a_block_that_is_called_in_a_body_declares_what_it_gives() -> None:
@@ -52,7 +52,7 @@ def test_a_concatenation_says_what_each_side_gives() -> None:
         "which makes them from 16"
     )
     assert found.hint == "`shortcut: identity` would give 32"
-    assert graph(text.replace("join: concat", "join: concat\n    shortcut: identity"))
+    graph(text.replace("join: concat", "join: concat\n    shortcut: identity"))
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,4 @@ def test_a_shortcut_that_is_no_path_in_a_body_has_a_remedy(shortcut: str, hint: 
     body = "body:\n  - residual: [{conv: {out: width, kernel: 3}}]\n    shortcut: SHORTCUT\n"
     (found,) = refusals(with_block(body.replace("SHORTCUT", shortcut)))
     assert (found.code, found.hint) == ("RD404", hint)
-    assert graph(with_block(body.replace("shortcut: SHORTCUT", "join: none")))
+    graph(with_block(body.replace("shortcut: SHORTCUT", "join: none")))

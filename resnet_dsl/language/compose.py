@@ -15,9 +15,9 @@ import yaml
 
 from resnet_dsl.errors import CompileError, Position, Related, suggest
 from resnet_dsl.language.findings import Findings, TooMuchError
-from resnet_dsl.language.nodes import ListNode, MapNode, Node, ScalarNode
+from resnet_dsl.language.nodes import ListNode, MapNode, Node, ScalarNode, split_lines
 from resnet_dsl.language.scalars import Scalar, resolve
-from resnet_dsl.language.yaml_errors import explain
+from resnet_dsl.language.yaml_errors import Opened, explain
 
 MAX_NODES = 100_000
 MAX_DEPTH = 64
@@ -90,7 +90,7 @@ class _Composer(Findings):
                     case _:
                         pass
         except yaml.YAMLError as error:
-            self.found.append(explain(error, self.file, self.lines))
+            self.found.append(explain(error, self.file, self.lines, self.opened(error, text)))
         except (ValueError, OverflowError) as error:
             # PyYAML without libyaml, at an escape such as "\UFFFFFFFF".
             self.refuse("RD006", "this is not YAML", Position(self.file, 1, 1), why=str(error))
@@ -99,6 +99,17 @@ class _Composer(Findings):
         if self.found:
             raise CompileError(self.found)
         return self.root
+
+    def opened(self, error: yaml.YAMLError, text: str) -> Opened | None:
+        """The innermost brackets that are open, where the error is that the text ends."""
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        if mark is None or not self.stack or not self.stack[-1].flow:
+            return None
+        here, *after = split_lines(text)[mark.line :] or [""]
+        if here[mark.column :].strip() or any(map(str.strip, after)):
+            return None
+        frame = self.stack[-1]
+        return Opened("mapping" if frame.mapping else "list", frame.position)
 
     # Events
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from resnet_dsl.errors import CompileError, Diagnostic, Position
+from resnet_dsl.errors import CompileError, Diagnostic, Position, suggest
 from resnet_dsl.language.compose import MAX_DEPTH, compose
 from resnet_dsl.language.nodes import ListNode, MapNode, Node, ScalarNode, check_characters
 
@@ -113,6 +113,16 @@ def _put(node: Node | None, override: _Override, depth: int, lines: Sequence[str
     match node:
         case MapNode():
             here, below = node.entries.get(name, (position, None))
+            inner = override.keys[depth + 1 : depth + 2]
+            if name not in node.entries and inner and _is_index(inner[0]):
+                lists = [
+                    key for key, (_, value) in node.entries.items() if isinstance(value, ListNode)
+                ]
+                whole = f"give it as a whole: `{'.'.join(override.keys[: depth + 1])}=[…]`"
+                near = suggest(name, lists)
+                raise refusal(
+                    f"there is no list `{'.'.join(override.keys[: depth + 1])}`", near or whole
+                )
             if depth == len(override.keys) - 1:
                 here = position
             value = _put(below, override, depth + 1, lines)
@@ -122,7 +132,7 @@ def _put(node: Node | None, override: _Override, depth: int, lines: Sequence[str
             have = f"`{above}` has {count} entries, 0 to {count - 1}" if count > 1 else (
                 f"`{above}` has one entry, 0" if count else f"`{above}` is an empty list"
             )  # fmt: skip
-            if not (name.isascii() and name.isdigit()):
+            if not _is_index(name):
                 raise refusal(f"`{above}` is a list, and `{name}` is no index", have)
             if len(name) > 9 or int(name) >= count:
                 raise refusal(f"there is no entry {name} in `{above}`", have)
@@ -139,10 +149,14 @@ def _put(node: Node | None, override: _Override, depth: int, lines: Sequence[str
                 f"replace it as a whole, as in `{above}={{…}}`",
             )
         case _:
-            if name.isascii() and name.isdigit():
+            if _is_index(name):
                 raise refusal(f"there is no list `{above}`", f"give it as a whole: `{above}=[…]`")
             value = _put(None, override, depth + 1, lines)
             return MapNode({name: (position, value)}, position)
+
+
+def _is_index(name: str) -> bool:
+    return name.isascii() and name.isdigit()
 
 
 def _long_form(node: ScalarNode, above: str, name: str) -> MapNode | None:

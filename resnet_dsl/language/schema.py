@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -164,11 +164,19 @@ class Stage(Model):
 
     @model_validator(mode="after")
     def _whole_patterns(self) -> Stage:
-        if self.depth % len(self.block):
+        length = len(self.block)
+        below = self.depth // length * length
+        near = [depth for depth in (below, below + length) if 1 <= depth <= MAX_BLOCKS]
+        if self.depth != below:
             raise PydanticCustomError(
                 "pattern",
                 "a depth of {depth} is not a whole number of patterns of {length} blocks",
-                {"depth": self.depth, "length": len(self.block)},
+                {
+                    "depth": self.depth,
+                    "length": length,
+                    "key": "depth",
+                    "hint": f"write {' or '.join(f'`depth: {depth}`' for depth in near)}",
+                },
             )
         return self
 
@@ -179,6 +187,8 @@ STAGE_KEYS = tuple(name for name in Stage.model_fields if name != "parameters")
 
 class Spec(Model):
     """One network."""
+
+    READ_BEFORE: ClassVar = ("extends", "include")
 
     name: NetworkName
     doc: str = ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.errors import CompileError, Diagnostic, Related
 from resnet_dsl.language.misreadings import CUT_SHORT, syntax_problem
+from resnet_dsl.language.scalars import resolve
 from resnet_dsl.language.source import Source
 from resnet_dsl.language.synonyms import hint_for
 
@@ -21,11 +23,10 @@ _RANGE = {
     "greater_than_equal": "be at least",
     "less_than": "be less than",
     "less_than_equal": "be at most",
-    "too_short": "have this many entries at least:",
-    "too_long": "have this many entries at most:",
     "finite_number": "be a finite number",
 }
-_BOUNDS = ("gt", "ge", "lt", "le", "min_length", "max_length")
+_BOUNDS = ("gt", "ge", "lt", "le")
+_ENTRIES = {"too_short": ("least", "min_length"), "too_long": ("most", "max_length")}
 _WORDS = {
     "int_type": "an integer",
     "int_from_float": "an integer",
@@ -58,6 +59,14 @@ _EXAMPLES = {
     "branches": "[[{conv: {kernel: 1}}], [{conv: {kernel: 3}}, act]]",
 }
 """What a section looks like, for those who gave it another form."""
+
+_PLAIN: Mapping[str, tuple[type, ...]] = {
+    "int_type": (int,),
+    "float_type": (int, float),
+    "bool_type": (bool,),
+    "tuple_type": (int,),
+}
+"""What text would be, without its quotes."""
 
 _TAGS = ("operation", "[key]", "kind")
 """Steps of Pydantic's locations that the language does not write."""
@@ -100,7 +109,8 @@ def _fields(model: type[BaseModel], location: Location) -> list[str]:
             return []
     for found in (current, *getattr(current, "__args__", ())):  # `Training | None` is a Training
         if isinstance(found, type) and issubclass(found, BaseModel):
-            return [field.alias or name for name, field in found.model_fields.items()]
+            own = [field.alias or name for name, field in found.model_fields.items()]
+            return [*own, *getattr(found, "READ_BEFORE", ())]
     return []
 
 
@@ -193,12 +203,25 @@ def _diagnostic(
             hint=hint_for(str(given), choices) or f"one of {', '.join(choices)}",
         )
     if kind in _WORDS:
+        quoted = _quoted(kind, item["input"])
         return source.diagnostic(
             "RD105",
-            f"`{label}` must be {_WORDS[kind]}, not {_shown(item['input'])}",
+            f"`{label}` must be {_WORDS[kind]}, not {'the text ' if quoted else ''}"
+            f"{_shown(item['input'])}",
             path,
-            hint=f"as in `{label}: {_EXAMPLES[label]}`" if label in _EXAMPLES else None,
+            why=f"within quotes `{quoted}` is text" if quoted else None,
+            hint=f"write `{quoted}` without quotes"
+            if quoted
+            else f"as in `{label}: {_EXAMPLES[label]}`"
+            if label in _EXAMPLES
+            else None,
         )
+    if kind in _ENTRIES:
+        extreme, bound = _ENTRIES[kind]
+        count = context[bound]
+        entries = "one entry" if count == 1 else f"{count} entries"
+        needs = "needs" if kind == "too_short" else "takes"
+        return source.diagnostic("RD106", f"`{label}` {needs} at {extreme} {entries}", path)
     if kind in _RANGE:
         bound = next((context[key] for key in _BOUNDS if key in context), "")
         return source.diagnostic(
@@ -207,8 +230,57 @@ def _diagnostic(
     if kind == "number":
         return source.diagnostic("RD106", f"`{label}` is out of range: {message}", path)
     if kind in _SHAPES:
-        return source.diagnostic("RD105", message, path)
-    return source.diagnostic("RD107", message, path, key=not whole)
+        second = _second_name(source, path) if kind in ("kinded", "call") else None
+        return second or source.diagnostic("RD105", message, path)
+    if "key" in context:
+        path = (*path, context["key"])
+    return source.diagnostic("RD107", message, path, key=not whole, hint=context.get("hint"))
+
+
+def _quoted(kind: str, value: object) -> str | None:
+    """The text that would be of the kind that is asked for, were it not in quotes."""
+    if not isinstance(value, str) or kind not in _PLAIN:
+        return None
+    try:
+        meant = resolve(value)
+    except OverflowError:
+        return None
+    fits = isinstance(meant, _PLAIN[kind]) and isinstance(meant, bool) == (kind == "bool_type")
+    return value if fits else None
+
+
+def _second_name(source: Source, path: Path) -> Diagnostic | None:
+    """Two names where there is one, because a later file or an override added one to the other's."""
+    from resnet_dsl.language.overrides import FILE
+
+    found: Any = source.data
+    for step in path:
+        found = found[step]
+    if not isinstance(found, Mapping) or len(found) < 2:
+        return None
+    first, *others = [(name, source.position((*path, name), key=True)) for name in found]
+    later = next((item for item in others if item[1].file != first[1].file), None)
+    if later is None:
+        return None
+    name, position = later
+    whole = f"{'.'.join(map(str, path))}={_flow({name: found[name]})}"
+    return source.diagnostic(
+        "RD105",
+        f"`{path[-1]}` takes one name with its settings, and `{name[:60]}` is a second one",
+        (*path, name),
+        key=True,
+        why="a key that is added to a mapping leaves the others as they are",
+        hint=f"give it as a whole: `{whole}`" if position.file == FILE else None,
+        related=(Related(first[1], source.line(first[1]), "the first one"),),
+    )
+
+
+def _flow(value: object) -> str:
+    """A value as YAML writes it on one line; what would be long is left out."""
+    if isinstance(value, Mapping):
+        text = f"{{{', '.join(f'{key}: {_flow(entry)}' for key, entry in value.items())}}}"
+        return text if len(text) <= 80 else "{…}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _label(location: Location) -> str:

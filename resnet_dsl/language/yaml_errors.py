@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import yaml
 
@@ -69,8 +70,18 @@ _RULES = (
 )  # fmt: skip
 
 
-def explain(error: yaml.YAMLError, file: str, lines: Sequence[str]) -> Diagnostic:
-    """The diagnostic for what PyYAML raised."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A list or a mapping within brackets that is not closed."""
+
+    what: Literal["list", "mapping"]
+    position: Position
+
+
+def explain(
+    error: yaml.YAMLError, file: str, lines: Sequence[str], opened: Opened | None = None
+) -> Diagnostic:
+    """The diagnostic for what PyYAML raised; `opened` is what the end of the text leaves open."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return Diagnostic(
             "RD006", "this is not YAML", Position(file, 1, 1), lines[0], why=str(error)
@@ -95,8 +106,15 @@ def explain(error: yaml.YAMLError, file: str, lines: Sequence[str]) -> Diagnosti
     if rule.at_opening and opening is not None:
         position = opening
     line = lines[position.line - 1]
-    character = line[position.column - 1 : position.column] or "the end of the line"
+    character = line[position.column - 1 : position.column]
     message, hint = rule.message.replace("{character}", character), rule.hint
+    if not character and "{character}" in rule.message:
+        message = "a value is missing at the end of the line"
+        if opened is not None:
+            position = opening = opened.position
+            line = lines[position.line - 1]
+            message = f"the {opened.what} that opens here is never closed"
+            hint = f"close it with `{']' if opened.what == 'list' else '}'}`"
     if character == "\t":
         message, hint = _RULES[0].message, _RULES[0].hint
     code = rule.code

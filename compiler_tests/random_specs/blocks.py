@@ -201,6 +201,24 @@ def _names(
                 f"(width * {window} if stride == 1 and {window} > 1 else 4 * {window} + 4)", 4
             ),
             Channels(f"max(4 * {window}, make_divisible(width * 0.5 + {window} * 2, 4))", 4),
+            Channels(
+                f"(8 if (make_divisible(width * {window}, 8) if stride == 1 else width // 2 * 2 + {window}) % 2 == 0"
+                " else 4)",
+                4,
+            ),
+            Channels(
+                f"(width // ({window} - 1) // 4 * 4 + 4 if {window} > 1 and (width // ({window} - 1) > 2 or stride < 2)"
+                f" else 4 * {window} + (4 if stride == 1 else make_divisible(width * 0.3, 4)))",
+                4,
+            ),
+            Channels(
+                f"4 * min(max({window}, stride, dilation, 2, stride * dilation, {window} + 1, {window} * stride), 5)",
+                4,
+            ),
+        ]
+        names.rates = [
+            *names.rates,
+            f"0 if {window} > 1 and stride * dilation * {window} > 9 else 0.5 / {window} if {window} > 1 else 0.25",
         ]
     if (bias := held.get("bias")) is not None:
         names.fills = [*names.fills, bias, f"{bias} * 2"]

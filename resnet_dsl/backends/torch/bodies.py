@@ -10,8 +10,9 @@ from typing import TypeAlias, assert_never
 
 from resnet_dsl.backends.layout import INDENT, Atom, Call, Group, Node, flat, statement
 from resnet_dsl.backends.torch.chains import Module, writable
+from resnet_dsl.backends.torch.expressions import Writer
 from resnet_dsl.backends.torch.forward import Step, called
-from resnet_dsl.backends.torch.modules import Writer, constructor
+from resnet_dsl.backends.torch.modules import constructor
 from resnet_dsl.backends.torch.names import member
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.ops import Activation, Add, Cast, Concat, Conv, Flatten, Gate, Linear, Multiply

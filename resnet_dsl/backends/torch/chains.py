@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from resnet_dsl.backends.layout import Atom, Call, Each, Group, Node, Noted, Prefixed, keyword
-from resnet_dsl.backends.torch.modules import Writer, constructor
+from resnet_dsl.backends.torch.expressions import Writer
+from resnet_dsl.backends.torch.modules import constructor
 from resnet_dsl.backends.torch.names import LAYER, Names, Spelling
 from resnet_dsl.backends.torch.runs import Member, Run, runs
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.calls import names_read
-from resnet_dsl.ir.expr import Name
 from resnet_dsl.ir.ops import (
     Add,
     BatchNorm,
@@ -66,9 +66,8 @@ class Module:
         for parameter in function.parameters:
             in_place = in_place and parameter.default is None and parameter.name in CHANNELS
             if parameter.name in given:
-                text = write(given[parameter.name])
-                name = spelling.parameters[parameter.name]
-                arguments.append(Atom(text) if in_place else keyword(name, text))
+                name = "" if in_place else f"{spelling.parameters[parameter.name]}="
+                arguments.append(Prefixed(name, Atom(write(given[parameter.name], name))))
         for slot, filled in site.slots if isinstance(site, ir.Call) else ():
             if filled is not None:
                 arguments.append(keyword(spelling.slots[slot], self.module(filled, write)))
@@ -122,7 +121,7 @@ class Module:
             if isinstance(called, ir.Call):
                 spelled = self.spellings[called.function].parameters.get(spelled, spelled)
             read = names_read(member.item for member in run.pattern) - {run.variable}
-            variable = self.names.inner({write(Name(name)) for name in read}).take(spelled)
+            variable = self.names.inner({write.spelled(name) for name in read}).take(spelled)
             inner = write.renaming(run.variable, variable)
         loop = Atom(f"for {variable} in {_range(run)}")
         first = run.pattern[0]

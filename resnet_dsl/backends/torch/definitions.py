@@ -5,8 +5,8 @@ from __future__ import annotations
 from resnet_dsl.backends.layout import INDENT, Atom, Call, Group, Node, signature, statement
 from resnet_dsl.backends.torch.bodies import members, steps
 from resnet_dsl.backends.torch.chains import Module
+from resnet_dsl.backends.torch.expressions import Writer
 from resnet_dsl.backends.torch.forward import lines as forward_lines
-from resnet_dsl.backends.torch.modules import Writer
 from resnet_dsl.backends.torch.prose import docstring, paragraphs
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.expr import literal, to_source
@@ -17,8 +17,9 @@ PAD = " " * INDENT
 
 def definition(function: Function, module: Module, writers: list[Writer]) -> list[str]:
     """The lines of a chain's function, or of a block's class; what wrote them joins `writers`."""
-    writers.append(write := Writer(module.spellings[function.name].parameters, module.names))
-    written = _chain if function.kind == "chain" else _block
+    written, indent = (_chain, INDENT) if function.kind == "chain" else (_block, 2 * INDENT)
+    spelling = module.spellings[function.name].parameters
+    writers.append(write := Writer(spelling, module.names, function.parameters, indent))
     return written(function, module, write)
 
 
@@ -40,7 +41,7 @@ def _chain(function: Function, module: Module, write: Writer) -> list[str]:
     return [
         *signature(name, _parameters(function, module), kind),
         *docstring(_doc(function), INDENT),
-        *(PAD + line for line in write.statements),
+        *write.statements,
         *statement("return ", result, indent=INDENT),
     ]
 
@@ -66,7 +67,7 @@ def _block(function: Function, module: Module, write: Writer) -> list[str]:
         "",
         *signature("__init__", ("self", *_parameters(function, module)), "None", indent=INDENT),
         f"{PAD}{PAD}super().__init__()",
-        *(f"{PAD}{PAD}{line}" for line in write.statements),
+        *write.statements,
         *(line for group in own.lines for line in group),
         "",
         f"{PAD}def forward(self, x: Tensor) -> Tensor:",

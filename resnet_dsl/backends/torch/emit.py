@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from resnet_dsl.backends.layout import Atom, Group, flat, signature, statement
+from resnet_dsl.backends.layout import INDENT, Atom, Group, flat, signature, statement
 from resnet_dsl.backends.templates import environment
 from resnet_dsl.backends.torch.backbone import backbone
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.definitions import definition
+from resnet_dsl.backends.torch.expressions import MATH_FUNCTIONS, Writer
 from resnet_dsl.backends.torch.initial import Policy, operations
-from resnet_dsl.backends.torch.modules import MATH_FUNCTIONS, Writer, helper
+from resnet_dsl.backends.torch.modules import helper
 from resnet_dsl.backends.torch.names import Names, Spelling, identifier, variable
 from resnet_dsl.backends.torch.network import Network
 from resnet_dsl.backends.torch.prose import docstring, quoted
@@ -35,7 +36,7 @@ def emit(program: Program, facts: Facts) -> str:
     factory = names.take(identifier(program.name))
     name = _network_class(program.name, names)
     module = _module(program, names)
-    writers = [Writer({"classes": "num_classes"}, names)]
+    writers = [Writer({"classes": "num_classes"}, names, program.main.parameters, 2 * INDENT)]
     network = Network.of(module, name, Policy.of(program), writers[0])
     functions = [definition(function, module, writers) for function in program.functions.values()]
     invoked = set().union(*(each.functions for each in writers))

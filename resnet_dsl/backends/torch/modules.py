@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from typing import TypeAlias, assert_never
 
-from resnet_dsl.backends.layout import Atom, Call, Node, keyword
-from resnet_dsl.backends.torch.names import Names
-from resnet_dsl.ir.expr import Binary, Expr, Invoke, Literal, Name, to_source
-from resnet_dsl.ir.expr.tree import children
+from resnet_dsl.backends.layout import Atom, Call, Group, Node, Prefixed, keyword
+from resnet_dsl.backends.torch.expressions import Writer
+from resnet_dsl.ir.expr import Expr, Literal
 from resnet_dsl.ir.ops import (
     Activation,
     AdaptiveAvgPool,
@@ -57,80 +55,7 @@ _SLOPES: Mapping[str, tuple[str, float]] = {
     "leaky_relu": ("negative_slope", 0.01),
     "elu": ("alpha", 1.0),
 }
-MATH_FUNCTIONS: Mapping[str, str] = {
-    "sqrt": "math.sqrt",
-    "floor": "math.floor",
-    "ceil": "math.ceil",
-}
-"""The language's functions that are those of Python's `math`."""
-
-LONGEST_EXPRESSION = 60
-SHORTEST_PART = 16
 _ZERO, _ONE = Literal(0), Literal(1)
-
-
-class Writer:
-    """Expressions as source, names spelled as the function spells them.
-
-    An expression too long for a line is taken apart into local variables: `statements` are the
-    assignments that have to stand before what was written.
-    """
-
-    def __init__(self, spelling: Mapping[str, str], scope: Names) -> None:
-        self.statements: list[str] = []
-        self.functions: set[str] = set()
-        self._spelling = {**MATH_FUNCTIONS, **spelling}
-        self._scope = scope.inner()
-        for name in spelling.values():
-            self._scope.take(name)
-        self._locals: dict[Expr, Expr] = {}
-
-    def __call__(self, expr: Expr) -> str:
-        text = self._text(expr)
-        return text if len(text) <= LONGEST_EXPRESSION else self._text(self._shortened(expr))
-
-    def renaming(self, name: str, spelled: str) -> Writer:
-        """A writer with one more name; its statements are this one's."""
-        inner = copy(self)
-        inner._spelling = {**self._spelling, name: spelled}
-        return inner
-
-    def _text(self, expr: Expr) -> str:
-        self.functions |= invoked(expr)
-        return to_source(expr, self._spelling)
-
-    def _shortened(self, expr: Expr) -> Expr:
-        if len(self._text(expr)) <= LONGEST_EXPRESSION:
-            return expr
-        match expr:
-            case Binary(op, left, right):
-                return Binary(op, self._local(left), self._local(right))
-            case Invoke(function, arguments):
-                return Invoke(function, tuple(self._local(part) for part in arguments))
-            case _:
-                return expr  # a conditional evaluates one branch only, so that none can go before
-
-    def _local(self, expr: Expr) -> Expr:
-        """The variable that holds the part of an expression; the part itself where it is short."""
-        if len(self._text(expr)) < SHORTEST_PART:
-            return expr
-        if expr not in self._locals:
-            name = self._scope.take("part")
-            self.statements.append(f"{name} = {self._text(self._shortened(expr))}")
-            self._locals[expr] = Name(name)
-        return self._locals[expr]
-
-
-def invoked(expr: Expr) -> frozenset[str]:
-    """The functions of the language that an expression calls."""
-    found: set[str] = set()
-    pending = [expr]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, Invoke):
-            found.add(node.function)
-        pending.extend(children(node))
-    return frozenset(found)
 
 
 def constructor(op: SymbolicOp, write: Writer, *, in_place: bool = False) -> Node:
@@ -164,7 +89,7 @@ def constructor(op: SymbolicOp, write: Writer, *, in_place: bool = False) -> Nod
             counted = _unless(no_padding, "count_include_pad", "False")
             return Call("nn.AvgPool2d", (*_window(op, write), *counted))
         case AdaptiveAvgPool():
-            return Call("nn.AdaptiveAvgPool2d", (Atom(pair(op.size, write)),))
+            return Call("nn.AdaptiveAvgPool2d", (pair(op.size, write, ""),))
         case Flatten():
             return Call("nn.Flatten")
         case Dropout():
@@ -199,27 +124,35 @@ def helper(op: SymbolicOp) -> str | None:
             return None
 
 
-def pair(values: Pair, write: Writer) -> str:
-    """`3` for (3, 3), and `(1, 7)`."""
+def pair(values: Pair, write: Writer, name: str) -> Node:
+    """`3` for (3, 3), and `(1, 7)`; behind a keyword where there is one."""
     first, second = values
-    return write(first) if first == second else f"({write(first)}, {write(second)})"
+    prefix = f"{name}=" if name else ""
+    if first == second:
+        return Prefixed(prefix, Atom(write(first, prefix)))
+    return Prefixed(prefix, Group("(", (Atom(write(first)), Atom(write(second)))))
 
 
 def _unless(default: bool, name: str, text: str) -> tuple[Node, ...]:
     return () if default else (keyword(name, text),)
 
 
+def _unless_both(default: Expr, name: str, values: Pair, write: Writer) -> tuple[Node, ...]:
+    return () if values == (default, default) else (pair(values, write, name),)
+
+
 def _conv(op: Conv[Expr], write: Writer) -> Node:
+    groups = () if op.groups == _ONE else (keyword("groups", write(op.groups, "groups=")),)
     return Call(
         "nn.Conv2d",
         (
             Atom(write(op.in_channels)),
             Atom(write(op.out_channels)),
-            keyword("kernel_size", pair(op.kernel, write)),
-            *_unless(op.stride == (_ONE, _ONE), "stride", pair(op.stride, write)),
-            *_unless(op.padding == (_ZERO, _ZERO), "padding", pair(op.padding, write)),
-            *_unless(op.dilation == (_ONE, _ONE), "dilation", pair(op.dilation, write)),
-            *_unless(op.groups == _ONE, "groups", write(op.groups)),
+            pair(op.kernel, write, "kernel_size"),
+            *_unless_both(_ONE, "stride", op.stride, write),
+            *_unless_both(_ZERO, "padding", op.padding, write),
+            *_unless_both(_ONE, "dilation", op.dilation, write),
+            *groups,
             *_unless(op.bias, "bias", "False"),
         ),
     )
@@ -233,9 +166,10 @@ def _activation(op: Activation, *, in_place: bool) -> Node:
 
 
 def _window(op: MaxPool[Expr] | AvgPool[Expr], write: Writer) -> tuple[Node, ...]:
+    stride = () if op.stride == op.kernel else (pair(op.stride, write, "stride"),)
     return (
-        keyword("kernel_size", pair(op.kernel, write)),
-        *_unless(op.stride == op.kernel, "stride", pair(op.stride, write)),
-        *_unless(op.padding == (_ZERO, _ZERO), "padding", pair(op.padding, write)),
+        pair(op.kernel, write, "kernel_size"),
+        *stride,
+        *_unless_both(_ZERO, "padding", op.padding, write),
         *_unless(not op.ceil, "ceil_mode", "True"),
     )

@@ -65,7 +65,10 @@ class Names:
 
     def take_class(self, name: str) -> str:
         """The class name for `name`, or that with a number."""
-        wanted = class_name(name)
+        return self.take_numbered(class_name(name))
+
+    def take_numbered(self, wanted: str) -> str:
+        """`wanted`, or that with a number."""
         numbered = (f"{wanted}{number}" for number in count(2))
         return self.take(
             next(each for each in chain([wanted], numbered) if each not in self._taken)

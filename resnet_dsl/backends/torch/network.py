@@ -23,10 +23,10 @@ from resnet_dsl.backends.layout import (
 )
 from resnet_dsl.backends.torch.bodies import Members, members, steps
 from resnet_dsl.backends.torch.chains import Module
+from resnet_dsl.backends.torch.expressions import Writer
 from resnet_dsl.backends.torch.forward import Step
 from resnet_dsl.backends.torch.forward import lines as forward_lines
 from resnet_dsl.backends.torch.initial import Policy, Special, branch
-from resnet_dsl.backends.torch.modules import Writer
 from resnet_dsl.backends.torch.prose import docstring, quoted
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.calls import names_read
@@ -51,6 +51,7 @@ class Network:
     cut: int  # statements of the trunk; 0 where the network is one class
     policy: Policy
     block_specials: Sequence[tuple[str, Sequence[Special]]]
+    locals: Sequence[str]  # statements over the number of classes, before the members
 
     @classmethod
     def of(cls, module: Module, name: str, policy: Policy, write: Writer) -> Network:
@@ -68,7 +69,7 @@ class Network:
             for function in program.functions.values()
             if function.kind == "block"
         ]
-        return cls(module, name, own, path, values, cut, policy, specials)
+        return cls(module, name, own, path, values, cut, policy, specials, write.statements)
 
     @property
     def features(self) -> Sequence[Feature]:
@@ -196,6 +197,7 @@ class Network:
         return [
             f"{PAD}def __init__({arguments}) -> None:",
             f"{PAD}{PAD}super().__init__()",
+            *(self.locals if parameter else ()),
             *self._member_lines(start, end),
         ]
 

@@ -118,7 +118,8 @@ class BlockLowering(ShortcutLowering):
             )
         except ExprError as error:
             raise place.error("RD304", f"this has no value: {error}") from None
-        return arguments, slots, Known(lowered.known.shape, channels, reduction)
+        strides = before.strided(lowered.known.strides)
+        return arguments, slots, Known(lowered.known.shape, channels, reduction, strides)
 
     def call_block(
         self, frame: Frame, form: CallForm, scope: Scope, value: int, place: Place, name: str | None

@@ -36,11 +36,20 @@ LARGEST_TREE = 64
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a value: its shape, its channels over the function's names, and how many
-    times smaller than the function's input it is (its stride, also over the names; the larger of two)."""
+    times smaller than the function's input it is: `reduction` over the names, the larger of two, and
+    `strides` in numbers (vertical, horizontal)."""
 
     shape: Shape
     channels: Expr
     reduction: Expr = ONE
+    strides: tuple[int, int] = (1, 1)
+
+    def strided(self, strides: tuple[int, int]) -> tuple[int, int]:
+        """The strides of what is so many times smaller than this value."""
+        vertical, horizontal = (
+            min(a * b, MAX_EXTENT) for a, b in zip(self.strides, strides, strict=True)
+        )
+        return vertical, horizontal
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,8 @@ class Frame:
         size = Size(1, sum(prod(item.shape) for item in parameters(known)))
         fresh = self.fresh(kind, name, place if name is None else place.beside("name"))
         statement = Apply(fresh, op, tuple(operands), self.group)
-        result = Known(shape, through, self._reduction(op, before, shape))
+        strides = _strides(known, [self.known[operand] for operand in operands], shape)
+        result = Known(shape, through, self._reduction(op, before, shape), strides)
         return self.append(statement, result, place, size)
 
     def append(self, statement: Statement, known: Known, place: Place, size: Size) -> int:
@@ -242,6 +252,28 @@ def _larger(rows: Expr, columns: Expr) -> Expr:
     if columns in (rows, ONE):
         return rows
     return columns if rows == ONE else Invoke("max", (rows, columns))
+
+
+def _strides(op: ConcreteOp, operands: Sequence[Known], shape: Shape) -> tuple[int, int]:
+    vertical, horizontal = (_stride(op, operands, shape, axis) for axis in (1, 2))
+    return vertical, horizontal
+
+
+def _stride(op: ConcreteOp, operands: Sequence[Known], shape: Shape, axis: int) -> int:
+    """The stride along an axis of the shape; an operand that is broadcast along it has no say."""
+    extent = slice(axis, axis + 1)
+    whole = (item for item in operands if item.shape[extent] == shape[extent])
+    before = next(whole, operands[0])
+    match op:
+        case Conv() | MaxPool() | AvgPool():
+            step = op.stride[axis - 1]
+        case Subsample():
+            step = op.stride
+        case AdaptiveAvgPool():
+            step = -(-before.shape[axis] // shape[axis])
+        case _:
+            step = 1
+    return min(before.strides[axis - 1] * step, MAX_EXTENT)
 
 
 def _is_small(tree: Expr) -> bool:

@@ -8,8 +8,7 @@ from math import prod
 
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir.expr import Expr, Literal, literal
-from resnet_dsl.ir.program import Apply, Call, Chain, Feature, Function, Parameter, Program
-from resnet_dsl.ir.strides import stage_strides
+from resnet_dsl.ir.program import Apply, Call, Chain, Feature, Function, Parameter, Program, Stride
 from resnet_dsl.language.definitions import HeadDef, Kind, StemDef
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.library import Definitions, Located
@@ -74,7 +73,7 @@ class _NetworkLowering:
             )
         functions, body = self.blocks.registry.settled(main.finished(self.root.source))
         classes = (Parameter("classes", "int", spec.classes),)
-        program = Program(
+        return Program(
             name=spec.name,
             doc=spec.doc,
             input=(image[0], image[1], image[2]),
@@ -84,9 +83,6 @@ class _NetworkLowering:
             features=tuple(features),
             spec_hash=spec_hash,
         )
-        strides = stage_strides(program)
-        found = zip(features, strides, strict=True)
-        return replace(program, features=tuple(replace(each, stride=by) for each, by in found))
 
     def _end(self, kind: Kind, form: CallForm | None, frame: Frame) -> None:
         """Lower the stem or the head into the frame."""
@@ -206,8 +202,15 @@ class _NetworkLowering:
         if not isinstance(known.reduction, Literal):  # a product that is too large to be worked out
             place = self.root.at("stages", index, "stride")
             raise place.error("RD406", "strides that multiply to more than 2 to the 62nd")
-        stride = int(known.reduction.value)
+        stride = self._stride(*known.strides)
         return Feature(frame.group, frame.last, channels, stride, height, width)
+
+    def _stride(self, vertical: int, horizontal: int) -> Stride:
+        """One number for both axes; where the image has one place along an axis, that of the other."""
+        height, width = self.spec.input.size
+        if vertical == horizontal or width == 1:
+            return vertical
+        return horizontal if height == 1 else (vertical, horizontal)
 
     def _close_trunk(
         self, main: Frame, trunk: Frame, name: str, features: list[Feature]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir.expr import (
@@ -87,7 +87,7 @@ class ShortcutLowering(BodyLowering):
         before = frame.known[value]
         channels = frame.settled(given["out"], inner.shape(end)[0])
         if end == 0:
-            return Around(None, Known(before.shape, channels, before.reduction), Size())
+            return Around(None, replace(before, channels=channels), Size())
         function = self.registry.add(
             located.emitted_name,
             located.definition.doc,
@@ -99,7 +99,8 @@ class ShortcutLowering(BodyLowering):
             place,
         )
         arguments = tuple((item.name, given[item.name]) for item in function.parameters)
-        known = Known(inner.shape(end), channels, before.reduction)
+        strides = before.strided(inner.known[end].strides)
+        known = Known(inner.shape(end), channels, before.reduction, strides)
         return Around(Reference(function.name, arguments), known, inner.size)
 
     def own_join(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from compiler_tests.emitted import import_file, is_clean, is_typed
@@ -93,3 +94,18 @@ def test_outputs_that_lose_some_of_the_edge_are_told_as_about_that_large(tmp_pat
     emitted(text, tmp_path, "net")
     source = (tmp_path / "net.py").read_text(encoding="utf-8")
     assert "(N, channels, about H / stride, about W / stride)" in source
+
+
+def test_a_name_in_place_of_names_is_refused_with_what_to_type(tmp_path: Path) -> None:
+    module = emitted(BASE, tmp_path, "net")
+    with pytest.raises(TypeError, match=r"^stages is a sequence of names, such as \('layer1',\)$"):
+        module.net_backbone("layer1")
+
+
+def test_nothing_asked_for_is_told_as_that(tmp_path: Path) -> None:
+    module = emitted(BASE, tmp_path, "net")
+    for nothing in ((), []):
+        with pytest.raises(ValueError, match=r"no stage is asked for: choose from .'layer1', "):
+            module.net_backbone(nothing)
+    with pytest.raises(ValueError, match=r"no stages .'layer9'.: choose from .'layer1', 'layer2'"):
+        module.net_backbone(("layer1", "layer9"))

@@ -106,9 +106,12 @@ class TinyVggBackbone(TinyVggTrunk):
 
     def __init__(self, stages: Sequence[str]) -> None:
         super().__init__()
+        if isinstance(stages, str):
+            raise TypeError(f"stages is a sequence of names, such as {(stages,)}")
         unknown = [stage for stage in stages if stage not in self.STAGES]
         if unknown or not stages:
-            raise ValueError(f"no stages {unknown}: choose from {list(self.STAGES)}")
+            wrong = f"no stages {unknown}" if unknown else "no stage is asked for"
+            raise ValueError(f"{wrong}: choose from {list(self.STAGES)}")
         self.stages = tuple(stages)
         self.channels = tuple(self.STAGES[stage][0] for stage in stages)
         self.strides = tuple(self.STAGES[stage][1] for stage in stages)

@@ -8,6 +8,7 @@ from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.expressions import Writer
 from resnet_dsl.backends.torch.forward import lines as forward_lines
 from resnet_dsl.backends.torch.prose import docstring, paragraphs
+from resnet_dsl.backends.torch.summary import contents
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.expr import literal, to_source
 from resnet_dsl.ir.program import Function
@@ -40,7 +41,7 @@ def _chain(function: Function, module: Module, write: Writer) -> list[str]:
     name = module.spelled[function.name]
     return [
         *signature(name, _parameters(function, module), kind),
-        *docstring(_doc(function), INDENT),
+        *docstring(_doc(function, module), INDENT),
         *write.statements,
         *statement("return ", result, indent=INDENT),
     ]
@@ -63,7 +64,7 @@ def _block(function: Function, module: Module, write: Writer) -> list[str]:
     path, values = steps(function, own.attributes, module)
     return [
         f"class {module.spelled[function.name]}(nn.Module):",
-        *docstring(_doc(function), INDENT),
+        *docstring(_doc(function, module), INDENT),
         "",
         *signature("__init__", ("self", *_parameters(function, module)), "None", indent=INDENT),
         f"{PAD}{PAD}super().__init__()",
@@ -94,5 +95,5 @@ def _parameters(function: Function, module: Module) -> tuple[str, ...]:
     return (*required, *optional)
 
 
-def _doc(function: Function) -> list[str]:
-    return paragraphs(function.doc) or [f"{function.name.replace('_', ' ').capitalize()}."]
+def _doc(function: Function, module: Module) -> list[str]:
+    return paragraphs(function.doc) or contents(function, module)

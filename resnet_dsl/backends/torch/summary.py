@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import assert_never
 
 from resnet_dsl.backends.torch.chains import Module
 from resnet_dsl.backends.torch.prose import NO_BREAK, paragraphs, sentence
+from resnet_dsl.backends.torch.runs import LONGEST_PATTERN
 from resnet_dsl.ir import ops
 from resnet_dsl.ir import program as ir
 from resnet_dsl.ir.expr import Expr, to_source
-from resnet_dsl.ir.program import Program, SymbolicOp
+from resnet_dsl.ir.program import Function, Program, SymbolicOp
 
 LONGEST_TOPOLOGY = 30
 
@@ -54,16 +54,46 @@ def summary(program: Program, facts: Facts, factory: str, module: Module) -> lis
 
 def topology(program: Program, module: Module) -> list[str]:
     """The main function in a few words a layer, repetitions counted."""
+    return _layers(program.main.body, module) or ["the identity"]
+
+
+def contents(function: Function, module: Module) -> list[str]:
+    """What a function without words of its own says of itself: its layers."""
+    text = ", ".join(_layers(function.body, module)) or "the identity"
+    return paragraphs(sentence(f"{text[0].upper()}{text[1:]}"))
+
+
+def _layers(body: Iterable[ir.Statement], module: Module) -> list[str]:
     words: list[str] = []
-    for item in program.main.body:
+    for item in body:
         members = item.members if isinstance(item, ir.Chain) else (item,)
-        for word, group in groupby(_words(members, module)):
-            count = sum(1 for _ in group)
-            words.append(word if count == 1 else f"{count} × {word}")
+        # The members of a flat trunk are layers, which read better one by one.
+        is_stage = all(isinstance(each, ir.Call) and not each.splice for each in members)
+        words += _grouped(list(_words(members, module)), LONGEST_PATTERN if is_stage else 1)
     if len(words) > LONGEST_TOPOLOGY:
         half = LONGEST_TOPOLOGY // 2
         words[half:-half] = ["…"]
-    return words or ["the identity"]
+    return words
+
+
+def _grouped(words: Sequence[str], longest: int) -> Iterator[str]:
+    """The words in order, a pattern of up to `longest` that repeats as one with its count."""
+    start = 0
+    while start < len(words):
+        counts = {size: _repetitions(words, start, size) for size in range(1, longest + 1)}
+        size = max(counts, key=lambda each: (counts[each] - 1) * each)
+        pattern = ", ".join(words[start : start + size])
+        bracketed = pattern if size == 1 else f"({pattern})"
+        yield bracketed if counts[size] == 1 else f"{counts[size]} × {bracketed}"
+        start += size * counts[size]
+
+
+def _repetitions(words: Sequence[str], start: int, size: int) -> int:
+    """How many times over the `size` words from `start` on stand there."""
+    end = start + size
+    while end < len(words) and words[end] == words[end - size]:
+        end += 1
+    return max(1, (end - start) // size)
 
 
 def _words(members: tuple[ir.Statement, ...], module: Module) -> Iterator[str]:
@@ -117,8 +147,10 @@ def describe(op: SymbolicOp) -> str:
 
 
 def _extent(kernel: tuple[Expr, Expr], stride: tuple[Expr, Expr]) -> str:
-    by = "" if to_source(stride[0]) == to_source(stride[1]) == "1" else f" / {to_source(stride[0])}"
-    return f"{_by(kernel)}{by}"
+    first, second = map(to_source, stride)
+    if first == second:
+        return _by(kernel) if first == "1" else f"{_by(kernel)} / {first}"
+    return f"{_by(kernel)} / {_by(stride)}"
 
 
 def _by(size: tuple[Expr, Expr]) -> str:

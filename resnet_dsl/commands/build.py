@@ -170,7 +170,8 @@ def _train(
     from resnet_dsl.backends.trainer.emit import emit
     from resnet_dsl.commands.training import checked_settings
 
-    artifacts.text("train.py", emit(checked_settings(compilation, spec, options.overrides)))
+    settings = checked_settings(compilation, spec, options.overrides, options.out)
+    artifacts.text("train.py", emit(settings))
 
 
 def _next(spec: str, folder: Path, options: BuildOptions) -> list[str]:

@@ -41,7 +41,10 @@ _OF_A_RUN = (
 
 
 def settings_of(
-    compilation: Compilation, spec: str | None = None, overrides: Sequence[str] = ()
+    compilation: Compilation,
+    spec: str | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
 ) -> TrainSettings:
     """The training settings of a spec: its own values over its recipe's. Raises CompileError."""
     section = compilation.spec.train
@@ -82,6 +85,7 @@ def settings_of(
         name=program.name,
         spec=no_option(spec or program.name),
         overrides=tuple(overrides),
+        folder=None if out is None else shell_path(out),
         spec_hash=program.spec_hash,
         version=__version__,
         input=program.input,
@@ -91,10 +95,13 @@ def settings_of(
 
 
 def checked_settings(
-    compilation: Compilation, spec: str | None = None, overrides: Sequence[str] = ()
+    compilation: Compilation,
+    spec: str | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
 ) -> TrainSettings:
     """As `settings_of`, and the network can be trained by them. Raises CompileError with every finding."""
-    settings = settings_of(compilation, spec, overrides)
+    settings = settings_of(compilation, spec, overrides, out)
     graph, classes = compilation.graph, settings.classes
     output = shapes(graph)[graph.output]
     found: list[Diagnostic] = []
@@ -130,7 +137,7 @@ def train(
     compilation = compile_spec(find_spec(spec), overrides)
     name = compilation.spec.name
     folder = output_folder(out, name)
-    settings = checked_settings(compilation, spec, overrides)
+    settings = checked_settings(compilation, spec, overrides, out)
     require("torch", "safetensors", *(["sklearn"] if settings.data == "digits" else []))
     run = folder / "run"
     if resume:
@@ -154,7 +161,10 @@ def train(
             "result": outcome_of(run) or {},
         },
         written=[*artifacts.records, *_of_run(run, before)],
-        next=[again("build", spec, "onnx", BuildOptions((), out, overrides, weights=last))],
+        # The script has said what is next to whoever watched it.
+        next=[again("build", spec, "onnx", BuildOptions((), out, overrides, weights=last))]
+        if quiet
+        else [],
         notes=[("weights", note) for note in standardised(last, settings.spec_hash)],
     )
 

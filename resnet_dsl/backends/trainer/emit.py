@@ -63,7 +63,7 @@ def _render(settings: TrainSettings, imported: str, called: str) -> str:
             standardise=lines.standardise(settings),
             draws=lines.draws(settings),
             forward=lines.forward(settings),
-            overridden=lines.overridden(settings),
+            repeated=lines.repeated(settings),
         )
     )
 

@@ -205,9 +205,11 @@ def autocast(device: str) -> str:
     return f"torch.autocast({device}, torch.bfloat16)"
 
 
-def overridden(settings: TrainSettings) -> list[str]:
-    """What the command for the next step has besides, where the spec was overridden."""
+def repeated(settings: TrainSettings) -> list[str]:
+    """What the command for the next step has of the one that made the script: overrides, and the folder."""
     found = [f'command += ["--set", {_text(override)}]' for override in settings.overrides]
+    if settings.folder is not None:
+        found.append(f'command += ["--out", {_text(settings.folder)}]')
     return [
         line if len(line) <= LINE_LENGTH - INDENT else f"{line}  # noqa: E501" for line in found
     ]

@@ -16,7 +16,7 @@ class TrainSettings:
     """`from {name} import {name}` in the script is the network, called as `{name}(num_classes={classes})`.
 
     `spec` is what the user calls it by (a name or a path), for the command that the script prints at its end, with the
-    `overrides` that it was given. `input` is (C, H, W).
+    `overrides` that it was given and the `folder` that it wrote to. `input` is (C, H, W).
     `epochs`, `milestones` and `warmup_epochs` count epochs, `shift` pixels.
     `momentum` is AdamW's first beta too. `normalisation` is a mean and a deviation for each channel; without it they
     are measured on the training images. `threads` are torch's on a CPU; without it torch chooses.
@@ -46,6 +46,7 @@ class TrainSettings:
     shift: int
     seed: int
     overrides: tuple[str, ...] = ()
+    folder: str | None = None
     normalisation: Statistics | None = None
     threads: int | None = None
     bf16: bool = False

@@ -145,7 +145,7 @@ def test_a_network_cannot_have_a_name_that_the_file_uses(name: str, tmp_path: Pa
 def test_every_word_of_the_file_names_a_network_or_is_refused(tmp_path: Path) -> None:
     """What imports the network does so under the spec's name, whatever that is."""
     words = {*re.findall(r"[A-Za-z]\w*", source(tmp_path, "hidden"))}
-    assert {"layer", "Layer", "range", "class", "Hidden", "HiddenBackbone", "x"} <= words
+    assert {"layer", "Conv", "range", "class", "Hidden", "HiddenBackbone", "x"} <= words
     refused = set()
     for word in words:
         try:

@@ -40,7 +40,7 @@ class SqueezeExcite(nn.Module):
 
 
 class SeBasic(nn.Module):
-    """Se basic."""
+    """Conv 3×3 / stride, batch norm, relu, conv 3×3, batch norm, SqueezeExcite, add, relu."""
 
     def __init__(
         self, in_channels: int, width: int, stride: int = 1, downsample: nn.Module | None = None

@@ -201,7 +201,8 @@ def _group_norm(
     build: GraphBuilder, op: GroupNorm[int], node: Node, result: str, read: Operands
 ) -> str:
     """GroupNormalization scales per channel since opset 21. Before: each group flattened and normalised as an instance,
-    then scaled."""
+    then scaled by a batch normalisation whose statistics change nothing, since it reads the weights as they are stored.
+    """
     x, (weight, bias) = read.values[0], read.constants
     if build.opset >= 21:
         return build.node(
@@ -215,11 +216,12 @@ def _group_norm(
     )
     shape = build.step("Shape", result, (x,)) if read.dynamic else build.integers(0, *read.shape)
     back = build.step("Reshape", result, (normal, shape), "ungrouped")
-    axes = build.integers(1, 2)
-    scale = build.step("Unsqueeze", result, (weight, axes), "scale")
-    shift = build.step("Unsqueeze", result, (bias, axes), "shift")
-    scaled = build.step("Mul", result, (back, scale), "scaled")
-    return build.node("Add", result, (scaled, shift))
+    channels = read.shape[0]
+    mean = build.filled(0.0, channels, node.dtype)
+    variance = build.filled(1.0, channels, node.dtype)
+    return build.node(
+        "BatchNormalization", result, (back, weight, bias, mean, variance), epsilon=0.0
+    )
 
 
 def _size_unknown(node: Node, what: str) -> CompileError:

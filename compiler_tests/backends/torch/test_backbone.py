@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ def test_a_name_in_place_of_names_is_refused_with_what_to_type(tmp_path: Path) -
 
 def test_nothing_asked_for_is_told_as_that(tmp_path: Path) -> None:
     module = emitted(BASE, tmp_path, "net")
-    for nothing in ((), []):
+    nothings: tuple[Sequence[str], ...] = ((), [])
+    for nothing in nothings:
         with pytest.raises(ValueError, match=r"no stage is asked for: choose from .'layer1', "):
             module.net_backbone(nothing)
     with pytest.raises(ValueError, match=r"no stages .'layer9'.: choose from .'layer1', 'layer2'"):

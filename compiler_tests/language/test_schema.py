@@ -217,3 +217,29 @@ def test_unknown_names_are_reported_with_what_the_schema_finds() -> None:
     text = changed(("classes: 10", "classes: ten"), ("block: basic", "block: basik"))
     found = [(item.code, item.hint) for item in refusals(text)]
     assert found == [("RD105", None), ("RD201", "did you mean `basic`?")]
+
+
+SECTIONS = {
+    "input": ("input: {channels: 3, size: 32, zzzzzz: 1}", "channels, size"),
+    "norm": ("norm: {group: {zzzzzz: 1}}", "groups, eps"),
+    "init": ("init: {zzzzzz: 1}", "conv, mode"),
+    "drop_path": ("drop_path: {rate: 0.1, zzzzzz: 1}", "rate, schedule"),
+    "train": ("train: {zzzzzz: 1}", "recipe, data"),
+    "block": ("blocks: {mine: {body: [norm], zzzzzz: 1}}", "doc, as, parameters"),
+    "parameter": (
+        "blocks: {mine: {parameters: {k: {default: 1, zzzzzz: 1}}, body: [norm]}}",
+        "type, default",
+    ),
+    "operation": ("blocks: {mine: {body: [conv: {out: 4, kernel: 1, zzzzzz: 1}]}}", "out, kernel"),
+    "shortcut": ("shortcuts: {mine: {body: [norm], zzzzzz: 1}}", "doc, as, parameters"),
+}
+
+
+@pytest.mark.parametrize(("section", "known"), SECTIONS.values(), ids=SECTIONS)
+def test_an_unknown_key_of_any_section_is_answered_with_its_keys(section: str, known: str) -> None:
+    text = MINIMAL
+    if section.startswith("input"):
+        text = "\n".join(line for line in text.splitlines() if not line.startswith("input")) + "\n"
+    hints = [item.hint or "" for item in refusals(f"{text}{section}\n") if item.code == "RD101"]
+    assert len(hints) == 1
+    assert hints[0].startswith(f"known here: {known}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -67,6 +67,9 @@ _PLAIN: Mapping[str, tuple[type, ...]] = {
     "tuple_type": (int,),
 }
 """What text would be, without its quotes."""
+
+_DISCRIMINATORS = ("op", "kind")
+"""Fields that tell one model of a union from another; the language writes them as keys of their own."""
 
 _TAGS = ("operation", "[key]", "kind")
 """Steps of Pydantic's locations that the language does not write."""
@@ -134,12 +137,8 @@ def _step(annotation: Any, step: int | str) -> Any:
 
 def _tags(model: type[BaseModel]) -> set[str]:
     """The words that tell one model of a union from another."""
-    return {
-        value
-        for field in model.model_fields.values()
-        for value in getattr(field.annotation, "__args__", ())
-        if isinstance(value, str)
-    }
+    found = (model.model_fields.get(name) for name in _DISCRIMINATORS)
+    return {tag for field in found if field is not None for tag in get_args(field.annotation)}
 
 
 def _shown(value: object) -> str:
@@ -170,7 +169,7 @@ def _diagnostic(
         message = f"`{last[:60]}` is the end of an expression, and stands where a key does"
         return source.diagnostic("RD301", message, path, key=True, hint=CUT_SHORT)
     if kind == "extra_forbidden":
-        fields = [field for field in _fields(model, location) if field != "op"]
+        fields = [field for field in _fields(model, location) if field not in _DISCRIMINATORS]
         hint = hint_for(name, fields)
         if hint is None and fields:
             hint = f"known here: {', '.join(fields)}"

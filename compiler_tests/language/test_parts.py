@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compiler_tests.spec_texts import changed, refusals, with_block
+from resnet_dsl.language import parts
 
 TEN = """\
 name: m1
@@ -118,3 +119,9 @@ def test_a_block_that_is_refused_is_no_unknown_block() -> None:
     ):
         assert len(refusals(text + rest)) == 1, rest
     assert len(refusals(text.replace("blocks:", "blokcs:") + "{mine: {body: [norm]}}")) == 1
+
+
+def test_looking_for_whole_parts_says_nothing_on_the_way(recwarn: pytest.WarningsRecorder) -> None:
+    parts._adapter.cache_clear()
+    assert refusals(f"{changed()}blocks: {{mine: {{as: Mine, body: [convv], zzz: 1}}}}\n")
+    assert not recwarn.list

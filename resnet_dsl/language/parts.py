@@ -72,7 +72,9 @@ def _callee(data: object) -> dict[str, object] | None:
 @cache
 def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     field = model.model_fields[name]
-    annotation: Any = Annotated[field.annotation, field]
+    annotation: Any = field.annotation
+    for item in field.metadata:
+        annotation = Annotated[annotation, item]
     return TypeAdapter(annotation)
 
 

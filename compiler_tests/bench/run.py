@@ -36,8 +36,8 @@ what counts is the ratio: absolute times move with the machine.
   resnet1202 and resnet50 it exports the module that `build --target torch` writes, for resnet152 torchvision's.
 - *Peak memory* is the largest resident set of the process, interpreter and libraries included, divided by the bytes of
   the weights.
-- Latencies are of the two graphs run in turn in ONNX Runtime, and their ratio is the median over pairs; two equal
-  graphs differ by up to 5 %.
+- Latencies are of the two graphs run in turn in ONNX Runtime, by threads that wait without spinning, and their ratio is
+  the median over pairs; two equal graphs differ by less than 2 %.
 """
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from safetensors.numpy import load_file, save_file
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from compiler_tests.commands import running
 from compiler_tests.commands.running import SMALL
-from resnet_dsl.cli import app
 
 Call = Callable[[str], Result]
 
@@ -21,7 +21,7 @@ Call = Callable[[str], Result]
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(SMALL)
-    return lambda text: CliRunner().invoke(app, text.split())
+    return lambda text: running.call(*text.split())
 
 
 def both(call: Call, command: str) -> tuple[list[str], dict[str, Any]]:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from compiler_tests.commands import running
 from compiler_tests.commands.running import SMALL, run
-from resnet_dsl.cli import app
 
 QUICK = SMALL.replace("train: digits", "train: {recipe: digits, epochs: 2, warmup_epochs: 1}")
 Call = Callable[[str], Result]
@@ -21,7 +21,7 @@ Call = Callable[[str], Result]
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(QUICK)
-    return lambda text: CliRunner().invoke(app, shlex.split(text))
+    return lambda text: running.call(*shlex.split(text))
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,11 @@ def test_a_training_names_its_files_its_outcome_and_what_is_next(
     assert resumed.returncode == 0
     assert "unchanged out/run/last.safetensors" in resumed.stdout
     assert "wrote     out/run/result.json" in resumed.stdout
+
+
+def test_the_folder_that_goes_without_saying_is_not_said(call: Call, tmp_path: Path) -> None:
+    for out in ("", "generated/small", "elsewhere"):
+        assert call(f"build small.yaml -t train {f'--out {out}' if out else ''}").exit_code == 0
+        script = (tmp_path / (out or "generated/small") / "train.py").read_text()
+        assert ('["--out", "elsewhere"]' in script) == (out == "elsewhere")
+        assert '"--out", "generated' not in script

@@ -85,13 +85,20 @@ def settings_of(
         name=program.name,
         spec=no_option(spec or program.name),
         overrides=tuple(overrides),
-        folder=None if out is None else shell_path(out),
+        folder=_named(out, program.name),
         spec_hash=program.spec_hash,
         version=__version__,
         input=program.input,
         classes=program.classes,
         **values,
     )
+
+
+def _named(out: Path | None, name: str) -> str | None:
+    """The folder as a command names it; None where it is the one that a command takes by itself."""
+    if out is None or output_folder(out, name) == output_folder(None, name):
+        return None
+    return shell_path(out)
 
 
 def checked_settings(

@@ -9,7 +9,7 @@ import pytest
 
 from resnet_dsl.backends.trainer.emit import emit as train_source
 from resnet_dsl.catalogue import find_spec
-from resnet_dsl.commands.training import settings_of
+from resnet_dsl.commands.settings import settings_of
 from resnet_dsl.compiler import compile_spec, torch_source
 
 GENERATED = Path(__file__).resolve().parent.parent / "generated"

@@ -15,7 +15,7 @@ import pytest
 
 from compiler_tests.commands.running import SMALL, begin, call, environment, run, wait_for
 from resnet_dsl.backends.trainer.emit import emit
-from resnet_dsl.commands.training import settings_of
+from resnet_dsl.commands.settings import settings_of
 from resnet_dsl.compiler import compile_spec, torch_source
 
 QUICK = SMALL.replace(

@@ -168,7 +168,7 @@ def _train(
     artifacts: Artifacts, compilation: Compilation, spec: str, options: BuildOptions
 ) -> None:
     from resnet_dsl.backends.trainer.emit import emit
-    from resnet_dsl.commands.training import checked_settings
+    from resnet_dsl.commands.settings import checked_settings
 
     settings = checked_settings(compilation, spec, options.overrides, options.out)
     artifacts.text("train.py", emit(settings))

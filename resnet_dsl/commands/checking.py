@@ -27,7 +27,7 @@ def check(specs: Sequence[str], overrides: Sequence[str]) -> Outcome:
             compilation = compile_spec(find_spec(spec), overrides)
             summary = summarise(compilation.graph)
             if compilation.spec.train is not None:
-                from resnet_dsl.commands.training import checked_settings
+                from resnet_dsl.commands.settings import checked_settings
 
                 checked_settings(compilation)
         except CompileError as error:

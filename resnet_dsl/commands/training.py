@@ -9,24 +9,18 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
 from pathlib import Path
 from signal import SIGINT, SIGTERM
-from typing import Any
 
-from resnet_dsl import __version__
-from resnet_dsl.analysis.values import shapes
 from resnet_dsl.artifacts import Artifacts, Written, output_folder
-from resnet_dsl.backends.trainer.check import findings
 from resnet_dsl.backends.trainer.emit import emit
-from resnet_dsl.backends.trainer.settings import TrainSettings
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.build import BuildOptions, again
 from resnet_dsl.commands.output import ChildExitError, Outcome, no_option, shell_path
 from resnet_dsl.commands.run import outcome_of, standardised
-from resnet_dsl.compiler import Compilation, compile_spec, torch_source
+from resnet_dsl.commands.settings import checked_settings
+from resnet_dsl.compiler import compile_spec, torch_source
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.language.library import recipe
 from resnet_dsl.verify import require
 
 DEFAULT_SPEC = "digits"
@@ -38,94 +32,6 @@ _OF_A_RUN = (
     "metrics.jsonl",
     "result.json",
 )
-
-
-def settings_of(
-    compilation: Compilation,
-    spec: str | None = None,
-    overrides: Sequence[str] = (),
-    out: Path | None = None,
-) -> TrainSettings:
-    """The training settings of a spec: its own values over its recipe's. Raises CompileError."""
-    section = compilation.spec.train
-    if section is None:
-        raise CompileError(
-            compilation.source.diagnostic(
-                "RD102",
-                "`train` is missing",
-                (),
-                why="the spec does not say how to train the network",
-                hint="add a `train:` section: a recipe, settings of your own over it, or all of them; "
-                "`resnet-dsl list` names the recipes",
-            )
-        )
-    given: dict[str, Any] = {}
-    if section.recipe is not None:
-        given = recipe(section.recipe, compilation.spec, compilation.source)
-    given = section.over(given)
-    wanted = [field for field in fields(TrainSettings) if field.name in type(section).model_fields]
-    missing = [
-        field.name for field in wanted if field.name not in given and field.default is MISSING
-    ]
-    if missing:
-        raise CompileError(
-            compilation.source.diagnostic(
-                "RD102",
-                f"`train` does not say {', '.join(f'`{name}`' for name in missing)}",
-                ("train",),
-                key=True,
-                hint="name a `recipe`, which has every value, and override some",
-            )
-        )
-    values: dict[str, Any] = {
-        name: tuple(item) if isinstance(item, list) else item for name, item in given.items()
-    }
-    program = compilation.program
-    return TrainSettings(
-        name=program.name,
-        spec=no_option(spec or program.name),
-        overrides=tuple(overrides),
-        folder=_named(out, program.name),
-        spec_hash=program.spec_hash,
-        version=__version__,
-        input=program.input,
-        classes=program.classes,
-        **values,
-    )
-
-
-def _named(out: Path | None, name: str) -> str | None:
-    """The folder as a command names it; None where it is the one that a command takes by itself."""
-    if out is None or output_folder(out, name) == output_folder(None, name):
-        return None
-    return shell_path(out)
-
-
-def checked_settings(
-    compilation: Compilation,
-    spec: str | None = None,
-    overrides: Sequence[str] = (),
-    out: Path | None = None,
-) -> TrainSettings:
-    """As `settings_of`, and the network can be trained by them. Raises CompileError with every finding."""
-    settings = settings_of(compilation, spec, overrides, out)
-    graph, classes = compilation.graph, settings.classes
-    output = shapes(graph)[graph.output]
-    found: list[Diagnostic] = []
-    if output != (classes,):
-        found.append(
-            compilation.source.diagnostic(
-                "RD651",
-                "the network cannot be trained: its output is no list of classes",
-                ("head",),
-                why=f"the output has the shape {'×'.join(map(str, output))}, and training compares one number "
-                f"for each of the {classes} classes with a label",
-                hint="write `head: classifier`",
-            )
-        )
-    if found := [*found, *findings(settings)]:
-        raise CompileError(found)
-    return settings
 
 
 def train(

@@ -35,12 +35,11 @@ from resnet_dsl.language.definitions import (
     StemDef,
     header_free,
 )
-from resnet_dsl.language.fields import IDENTIFIER, RECIPE_NAME, CallForm
+from resnet_dsl.language.fields import IDENTIFIER, CallForm
 from resnet_dsl.language.parts import refused
 from resnet_dsl.language.schema import STAGE_KEYS, Spec, Stage
 from resnet_dsl.language.scope import BUILT_IN, STAGE, Types, all_types, calls
 from resnet_dsl.language.source import Source, read
-from resnet_dsl.language.training import Training
 from resnet_dsl.language.validate import validate
 from resnet_dsl.language.words import said_here
 
@@ -263,25 +262,3 @@ def unknown_name(
         key=path[-1:] == (name,),
         hint=hint or f"known: {listed}",
     )
-
-
-def recipe(name: str, spec: Spec, source: Source) -> dict[str, object]:
-    """The settings of a training recipe, from the spec's `recipes:` or from the library."""
-    own = spec.recipes.get(name)
-    if own is not None:
-        settings = validate(Training, own, source, ("recipes", name))
-        return settings.model_dump(exclude_none=True)
-    file = LIBRARY / "recipes" / f"{name}.yaml"
-    if not RECIPE_NAME.fullmatch(name) or not file.is_file():
-        known = sorted({*names("recipe"), *spec.recipes})
-        raise CompileError(
-            source.diagnostic(
-                "RD202",
-                f"there is no recipe `{name[:60]}`",
-                ("train", "recipe") if isinstance(source.data.get("train"), dict) else ("train",),
-                hint=suggest(name, known) or f"known: {', '.join(known)}",
-            )
-        )
-    found = read(file)
-    data = {key: value for key, value in found.data.items() if key not in ("recipe", "doc")}
-    return validate(Training, data, found).model_dump(exclude_none=True)

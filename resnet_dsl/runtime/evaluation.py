@@ -20,7 +20,7 @@ Score: TypeAlias = Callable[[Tensor], Tensor]
 def evaluate(
     score: Score, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
 ) -> Tensor:
-    """What `counts` says of all batches, images (B, C, H, W) with labels (B,), together: (4,)
+    """What `tally` says of all batches, images (B, C, H, W) with labels (B,), together: (4,)
     float64 on the device. Those of several processes add up to that of all their images.
 
     Nothing is read back on the way. The network is in evaluation mode already.
@@ -28,11 +28,11 @@ def evaluate(
     total = torch.zeros(4, dtype=torch.float64, device=device)
     with torch.no_grad():  # and not inference_mode: what FSDP gathers in it, training cannot use
         for images, labels in batches:
-            total += counts(score(images), labels)
+            total += tally(score(images), labels)
     return total
 
 
-def counts(scores: Tensor, labels: Tensor) -> Tensor:
+def tally(scores: Tensor, labels: Tensor) -> Tensor:
     """Of scores (B, classes): the sum of the cross entropy, how often the label (B,) is the best
     class, how often one of the five best, and how many images there are: (4,) float64."""
     scores = scores.float()

@@ -22,6 +22,7 @@ from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.program import Program
 from resnet_dsl.ir.text import graph_text, program_text
 from resnet_dsl.language.reading import read_spec
+from resnet_dsl.language.recipes import written_out
 from resnet_dsl.language.schema import Spec
 from resnet_dsl.language.source import Source, load
 from resnet_dsl.lower import lower
@@ -102,8 +103,9 @@ def torch_source(compilation: Compilation) -> str:
 
 
 def spec_hash(source: Source) -> str:
-    """SHA-256 of what a spec says, whatever its layout: extends, includes and overrides resolved."""
-    text = json.dumps(source.data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """SHA-256 of what a spec says, whatever its layout: extends, includes, overrides and the recipe resolved."""
+    data = written_out(source)
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.language.definitions import Kind
 from resnet_dsl.language.library import Definitions
 from resnet_dsl.language.parts import part
+from resnet_dsl.language.recipes import with_drop_path
 from resnet_dsl.language.schema import Spec
 from resnet_dsl.language.source import Source
 from resnet_dsl.language.validate import validate
@@ -21,10 +22,11 @@ _ENDS: tuple[tuple[Kind, str], ...] = (
 
 
 def read_spec(source: Source) -> Spec:
-    """The spec that a source holds. Raises CompileError with every finding: where the schema
-    refuses something, what is wrong with the parts that are whole is reported with it."""
+    """The spec that a source holds, with the stochastic depth that its recipe asks for. Raises
+    CompileError with every finding: where the schema refuses something, what is wrong with the parts
+    that are whole is reported with it."""
     try:
-        return validate(Spec, source.data, source)
+        return with_drop_path(validate(Spec, source.data, source), source)
     except CompileError as error:
         raise CompileError([*error.diagnostics, *_beside(source)]) from None
 

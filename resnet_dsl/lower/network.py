@@ -57,11 +57,13 @@ class _NetworkLowering:
             stride = prod(stage.stride for stage in spec.stages)
             self._skip(trunk, spec.skip, start, stride, self.root.at("skip"), "downsample")
         if spec.drop_path is not None and not self.blocks.drops_paths:
-            raise self.root.at("drop_path").error(
+            by_recipe = self.root.source.data.get("drop_path") is None
+            remedy = "write `drop_path: 0` under `train`" if by_recipe else "remove `drop_path`"
+            raise self.root.at("train" if by_recipe else "drop_path").error(
                 "RD107",
                 "there is no residual that could be dropped",
                 why="stochastic depth drops residuals that are added to a shortcut",
-                hint="remove `drop_path`, or choose a shortcut such as `B`",
+                hint=f"{remedy}, or choose a shortcut such as `B`",
             )
         if spec.trunk is not None:
             features = self._close_trunk(main, trunk, spec.trunk, features)

@@ -1,0 +1,71 @@
+"""Networks whose weights, gradients and optimiser state are spread over the processes (FSDP; Zhao et al. 2023)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.optim import Optimizer
+
+from resnet_dsl.runtime.parallel import Processes, copy_first
+
+
+def wrap_fsdp(network: nn.Module, processes: Processes) -> nn.Module:
+    """Spreads a network over the processes, in place: each block's weights are whole only while
+    it runs. It begins with the weights of the first process. Names stay."""
+    copy_first(network.state_dict().values())
+    mesh = init_device_mesh(processes.device.type, (processes.world,))
+    for block in find_blocks(network):
+        fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    return network
+
+
+def find_blocks(network: nn.Module) -> list[nn.Module]:
+    """The blocks of a network, inner ones first: what has parts, and is an item of a sequence."""
+    sequences = [module for module in network.modules() if isinstance(module, nn.Sequential)]
+    blocks = [block for sequence in sequences for block in sequence if list(block.children())]
+    return list(dict.fromkeys(reversed(blocks)))
+
+
+def average_fsdp(model: nn.Module, now: bool) -> None:
+    """Whether gradients are averaged in the backward pass that follows, or only added up, as in
+    all micro-batches of a step but the last."""
+    assert isinstance(model, FSDPModule)
+    model.set_requires_gradient_sync(now)
+
+
+def whole_state(network: nn.Module) -> dict[str, Any]:
+    """The state dict of a spread network, on the CPU of the first process; elsewhere it is empty.
+    All processes have to ask."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return get_model_state_dict(network, options=options)
+
+
+def load_whole_state(network: nn.Module, state: dict[str, Any]) -> None:
+    """Spreads what `whole_state` gave the first process, from there."""
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(network, state, options=options)
+
+
+def whole_optimiser_state(network: nn.Module, optimiser: Optimizer) -> dict[str, Any]:
+    """The state of the optimiser of a spread network, by names, as `whole_state` gives it."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    return get_optimizer_state_dict(network, optimiser, options=options)
+
+
+def load_whole_optimiser_state(
+    network: nn.Module, optimiser: Optimizer, state: dict[str, Any]
+) -> None:
+    """Spreads what `whole_optimiser_state` gave the first process, from there."""
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_optimizer_state_dict(network, optimiser, state, options=options)

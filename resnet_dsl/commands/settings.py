@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,16 @@ from typing import Any
 from resnet_dsl import __version__
 from resnet_dsl.analysis.values import shapes
 from resnet_dsl.artifacts import output_folder
-from resnet_dsl.backends.trainer.check import findings
+from resnet_dsl.backends.trainer.check import problems
+from resnet_dsl.backends.trainer.problem import Problem
 from resnet_dsl.backends.trainer.settings import Part, TrainSettings
 from resnet_dsl.commands.output import no_option, shell_path
 from resnet_dsl.compiler import Compilation
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.language.recipes import LENGTHS, Resolved, training
+from resnet_dsl.lower import lower
+from resnet_dsl.passes.inline import inline
 
 
 def settings_of(
@@ -54,6 +57,7 @@ def checked_settings(
 ) -> TrainSettings:
     """As `settings_of`, and the network can be trained by them. Raises CompileError with every finding."""
     settings = settings_of(compilation, spec, overrides, out)
+    resolved = _resolved(compilation)
     graph, classes = compilation.graph, settings.classes
     output = shapes(graph)[graph.output]
     found: list[Diagnostic] = []
@@ -68,9 +72,50 @@ def checked_settings(
                 hint="write `head: classifier`",
             )
         )
-    if found := [*found, *findings(settings)]:
+    miscounted = {setting: units for setting, *units in resolved.miscounted()}
+    for setting, (meant, unit) in miscounted.items():
+        found.append(
+            resolved.diagnostic(
+                setting,
+                "RD652",
+                f"`{setting}` counts {meant} in the recipe, and the training's length is given in {unit}",
+                hint=f"write `{setting}` anew, in {unit}",
+            )
+        )
+    for problem in (*problems(settings), *_train_size(compilation, settings.train_size)):
+        if problem.setting not in miscounted:
+            found.append(
+                resolved.diagnostic(
+                    problem.setting, problem.code, problem.message, problem.why, problem.hint
+                )
+            )
+    if found:
         raise CompileError(found)
     return settings
+
+
+def _train_size(compilation: Compilation, size: int | None) -> Iterator[Problem]:
+    """Whether the network, with the same weights, takes images of that size too."""
+    if size is None:
+        return
+    spec = compilation.spec
+    other = spec.input.model_copy(update={"size": (size, size)})
+    try:
+        program = lower(spec.model_copy(update={"input": other}), compilation.source)
+        same = _weights(inline(program)) == _weights(compilation.graph)
+    except CompileError:
+        same = False
+    if not same:
+        yield Problem(
+            "train_size",
+            f"the network cannot be trained on images of {size}×{size}",
+            f"its weights depend on the size of the image, {spec.input.size[0]}×{spec.input.size[1]}",
+            "write `train_size: null`, or a head that pools, such as `classifier`",
+        )
+
+
+def _weights(graph: Graph) -> dict[str, tuple[int, ...]]:
+    return {item.name: item.shape for node in graph.nodes for item in node.constants}
 
 
 def _resolved(compilation: Compilation) -> Resolved:

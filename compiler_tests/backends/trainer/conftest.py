@@ -15,6 +15,9 @@ import pytest
 
 from resnet_dsl.backends.trainer.emit import emit
 from resnet_dsl.backends.trainer.settings import TrainSettings
+from resnet_dsl.language.library import LIBRARY
+from resnet_dsl.language.source import read
+from resnet_dsl.language.training import Training
 
 # Dropout is in it so that a resumed run must have the random numbers that an uninterrupted one has.
 NETWORK = '''"""A residual net of one block."""
@@ -47,29 +50,37 @@ def tiny(num_classes: int = 10) -> Tiny:
     return Tiny(CHANNELS, num_classes)
 '''
 
+
+def _base() -> dict[str, Any]:
+    """The neutral values, from the library."""
+    data = read(LIBRARY / "recipes" / "base.yaml").data
+    said = Training.model_validate(data).said()
+    said.pop("drop_path")
+    return {name: tuple(item) if isinstance(item, list) else item for name, item in said.items()}
+
+
 DEFAULTS: dict[str, Any] = {
+    **_base(),
     "name": "tiny",
     "spec": "specs/tiny.yaml",
     "spec_hash": "0123456789abcdef" * 4,
     "version": "0.1.0",
     "input": (1, 8, 8),
     "classes": 10,
+    "parts": (("stem", ("conv1", "bn1")), ("layer1", ("conv2", "bn2")), ("head", ("fc",))),
     "data": "digits",
+    "memory": True,
     "epochs": 40,
     "batch_size": 64,
     "optimiser": "sgd",
     "lr": 0.1,
-    "momentum": 0.9,
     "nesterov": True,
     "weight_decay": 5e-4,
     "decay_norms": False,
     "schedule": "cosine",
-    "milestones": (),
-    "gamma": 0.1,
-    "warmup_epochs": 2,
+    "warmup": 2,
     "label_smoothing": 0.1,
-    "shift": 1,
-    "seed": 0,
+    "pad": 1,
     "threads": 1,
 }
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from itertools import pairwise
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -15,7 +19,8 @@ from resnet_dsl.language.body import ACTIVATIONS, Operation
 from resnet_dsl.language.definitions import MODELS
 from resnet_dsl.language.fields import CallForm
 from resnet_dsl.language.scope import BUILT_IN, SCOPES
-from resnet_dsl.language.training import Training
+from resnet_dsl.language.source import read
+from resnet_dsl.language.training import GROUPS
 from resnet_dsl.lower import block, body, frame, registry
 
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -113,7 +118,6 @@ def settings() -> str:
         "init": schema.Initialisation,
         "drop_path": schema.DropPath,
         "a stage": schema.Stage,
-        "train": Training,
     }
 
     def rows() -> Iterator[Sequence[str]]:
@@ -126,6 +130,61 @@ def settings() -> str:
             yield section, ", ".join(keys), sentence(model.__doc__)
 
     return table(("section", "keys (default)", ""), rows())
+
+
+def training() -> str:
+    """Every setting of a training: its values, its neutral one, and what it means."""
+    base = read(library.LIBRARY / "recipes" / "base.yaml").data
+
+    def rows() -> Iterator[Sequence[str]]:
+        for group in GROUPS:
+            yield f"*{sentence(group.__doc__)}*", "", "", ""
+            meanings = attribute_docs(group)
+            for name, field in group.model_fields.items():
+                neutral = f"`{flow(base[name])}`" if name in base else "–"
+                yield f"`{name}`", kind(field.annotation), neutral, meanings[name]
+
+    return table(("setting", "values", "base", "what it says"), rows())
+
+
+def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
+    """The text below each of a class's fields, on one line."""
+    (found,) = ast.parse(inspect.getsource(model)).body
+    assert isinstance(found, ast.ClassDef)
+    docs: dict[str, str] = {}
+    for field, below in pairwise(found.body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(text))):
+                docs[name] = sentence(text)
+            case _:
+                pass
+    return docs
+
+
+def kind(annotation: Any) -> str:
+    """What values an annotation takes, in words."""
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        return kind(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return ", ".join(kind(part) for part in get_args(annotation))
+    if get_origin(annotation) is list:
+        return f"list of {kind(get_args(annotation)[0])}s"
+    words = {int: "integer", float: "number", bool: "truth", str: "text", NoneType: "null"}
+    return words[annotation]
+
+
+def recipes() -> str:
+    """The recipes of the library."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for name in library.names("recipe"):
+            data = read(library.LIBRARY / "recipes" / f"{name}.yaml").data
+            below = data.get("recipe")
+            yield f"`{name}`", f"`{below}`" if below else "–", data["doc"]
+
+    return table(("recipe", "builds on", "what it is"), rows())
 
 
 def names() -> str:
@@ -185,6 +244,13 @@ def yaml(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def flow(value: object) -> str:
+    """A value as YAML spells it on one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(flow, value))}]"
+    return "null" if value is None else yaml(value)
+
+
 def sentence(text: str | None) -> str:
     """A docstring on one line."""
     return " ".join((text or "").split())
@@ -195,6 +261,8 @@ TABLES = {
     "definitions": definitions,
     "sections": sections,
     "settings": settings,
+    "training": training,
+    "recipes": recipes,
     "names": names,
     "limits": limits,
     "functions": functions,

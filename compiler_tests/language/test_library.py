@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from compiler_tests.spec_texts import FILE, changed
-from resnet_dsl.errors import CompileError
 from resnet_dsl.language.definitions import MODELS
-from resnet_dsl.language.library import LIBRARY, Definitions, from_package, names, recipe
+from resnet_dsl.language.library import LIBRARY, Definitions, from_package, names
 from resnet_dsl.language.reading import read_spec
 from resnet_dsl.language.source import parse_text
 
@@ -53,31 +52,3 @@ def test_the_library_finds_its_own_definitions_whatever_a_spec_defines() -> None
     found = own.find("block", "squeeze_excite", caller.source)
     assert found is not None
     assert found.path == ()
-
-
-def test_a_recipe_comes_from_the_spec_or_from_the_library() -> None:
-    text = changed() + "train: quick\nrecipes: {quick: {epochs: 3, lr: 0.2}}\n"
-    source = parse_text(text, FILE)
-    spec = read_spec(source)
-    assert recipe("quick", spec, source) == {"epochs": 3, "lr": 0.2}
-    assert recipe("digits", spec, source)["data"] == "digits"
-
-
-def test_an_unknown_recipe_is_refused_with_a_suggestion() -> None:
-    source = parse_text(changed() + "train: digts\n", FILE)
-    with pytest.raises(CompileError) as caught:
-        recipe("digts", read_spec(source), source)
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.hint) == ("RD202", "did you mean `digits`?")
-    assert found.position is not None
-    assert found.position.line == 10
-
-
-def test_a_wrong_value_in_a_recipe_of_the_spec_is_refused_where_it_stands() -> None:
-    source = parse_text(changed() + "recipes: {quick: {epochs: 0}}\n", FILE)
-    with pytest.raises(CompileError) as caught:
-        recipe("quick", read_spec(source), source)
-    (found,) = caught.value.diagnostics
-    assert found.code == "RD106"
-    assert found.position is not None
-    assert (found.position.line, found.position.column) == (10, 27)

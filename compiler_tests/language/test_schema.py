@@ -150,8 +150,8 @@ SAID = {
         "write `2` without quotes",
     ),
     "text for a truth": (
-        ("classes: 2", "classes: 2\ntrain: {bf16: 'true'}"),
-        "`bf16` must be true or false, not the text `true`",
+        ("classes: 2", "classes: 2\ntrain: {nesterov: 'true'}"),
+        "`nesterov` must be true or false, not the text `true`",
         "write `true` without quotes",
     ),
     "text that is no number": (
@@ -224,7 +224,7 @@ SECTIONS = {
     "norm": ("norm: {group: {zzzzzz: 1}}", "groups, eps"),
     "init": ("init: {zzzzzz: 1}", "conv, mode"),
     "drop_path": ("drop_path: {rate: 0.1, zzzzzz: 1}", "rate, schedule"),
-    "train": ("train: {zzzzzz: 1}", "recipe, data"),
+    "train": ("train: {zzzzzz: 1}", "data, path, download"),
     "block": ("blocks: {mine: {body: [norm], zzzzzz: 1}}", "doc, as, parameters"),
     "parameter": (
         "blocks: {mine: {parameters: {k: {default: 1, zzzzzz: 1}}, body: [norm]}}",

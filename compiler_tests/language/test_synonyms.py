@@ -1,5 +1,7 @@
 """Suggestions by meaning."""
 
+from typing import get_args
+
 import pytest
 
 from resnet_dsl.language.body import ACTIVATIONS, OPERATIONS
@@ -9,6 +11,10 @@ from resnet_dsl.language.training import Training
 
 KNOWN = {*ACTIVATIONS, *OPERATIONS, *Spec.model_fields, *Training.model_fields}
 KNOWN |= {"batch", "group", "width", "depth"}
+CHOICES = {
+    choice for field in Training.model_fields.values() for choice in get_args(field.annotation)
+}
+KNOWN |= {choice for choice in CHOICES if isinstance(choice, str)}
 
 
 @pytest.mark.parametrize(("word", "meant"), SYNONYMS.items())

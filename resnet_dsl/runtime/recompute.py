@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 def recompute(stage: nn.Sequential) -> None:
     """Makes a stage keep the activations of about the square root of its depth, in place. Names and
-    results stay, to the bit; the backward pass takes as long as one forward pass more.
+    results stay, to the bit; it is run forward twice. `torch.compile` leaves the stage as it is.
 
     Raises TypeError for what is no nn.Sequential.
     """
@@ -30,6 +30,7 @@ def recompute(stage: nn.Sequential) -> None:
 class RecomputedStage(nn.Sequential):
     """Blocks in segments, of which only the inputs are kept until the backward pass."""
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         blocks = list(self)
         if not torch.is_grad_enabled():
@@ -74,7 +75,9 @@ def statistics_apart(blocks: list[nn.Module]) -> Iterator[None]:
     try:
         for norm, buffers in kept:
             for name, buffer in buffers.items():
-                setattr(norm, name, buffer.clone())
+                # Means and variances are only written here: it does not matter what was there.
+                apart = torch.empty_like(buffer) if buffer.is_floating_point() else buffer.clone()
+                setattr(norm, name, apart)
         yield
     finally:
         for norm, buffers in kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -21,7 +22,9 @@ from resnet_dsl.runtime.parallel import Processes, copy_first
 
 def wrap_fsdp(network: nn.Module, processes: Processes) -> nn.Module:
     """Spreads a network over the processes, in place: each block's weights are whole only while
-    it runs. It begins with the weights of the first process. Names stay."""
+    it runs. It begins with the weights of the first process. Names stay. One process keeps all."""
+    if processes.world == 1:
+        return network
     copy_first(network.state_dict().values())
     mesh = init_device_mesh(processes.device.type, (processes.world,))
     for block in find_blocks(network):
@@ -40,8 +43,8 @@ def find_blocks(network: nn.Module) -> list[nn.Module]:
 def average_fsdp(model: nn.Module, now: bool) -> None:
     """Whether gradients are averaged in the backward pass that follows, or only added up, as in
     all micro-batches of a step but the last."""
-    assert isinstance(model, FSDPModule)
-    model.set_requires_gradient_sync(now)
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(now)
 
 
 def whole_state(network: nn.Module) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def whole_state(network: nn.Module) -> dict[str, Any]:
 
 def load_whole_state(network: nn.Module, state: dict[str, Any]) -> None:
     """Spreads what `whole_state` gave the first process, from there."""
-    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
     set_model_state_dict(network, state, options=options)
 
 
@@ -67,5 +70,5 @@ def load_whole_optimiser_state(
     network: nn.Module, optimiser: Optimizer, state: dict[str, Any]
 ) -> None:
     """Spreads what `whole_optimiser_state` gave the first process, from there."""
-    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
     set_optimizer_state_dict(network, optimiser, state, options=options)

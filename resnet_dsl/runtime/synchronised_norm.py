@@ -33,7 +33,7 @@ class JointBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized()):
             return super().forward(x)
-        mean, variance, count = joint_statistics(x.detach().float())
+        mean, variance, count = joint_statistics(x.detach())
         if self.track_running_stats:
             self.remember(mean, variance * (count / (count - 1)))
         normalise: Callable[..., Tensor] = JointNormalise.apply
@@ -83,24 +83,25 @@ class JointNormalise(torch.autograd.Function):
         along, level = scale * total(torch.stack([grad_weight, grad_bias])) / count
         slope = along * inverse
         shift = level - slope * mean
-        scaled = scaled - (x * spread(slope) + spread(shift))
+        scaled = scaled - (x * spread(slope, mean.dtype) + spread(shift, mean.dtype))
         return scaled.to(x.dtype), grad_weight, grad_bias, None, None, None, None
 
 
 def joint_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance (C,) of x (N, C, H, W) over all processes, and the count () of values that
-    each is of. In one reduction, whose float64 leaves room for what cancels."""
+    """Mean and variance (C,) of x (N, C, H, W) over all processes, in float32 or finer, and the
+    count () of values that each is of. What cancels does so in float64."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
     count = x.numel() // x.shape[1]
     mean = x.sum((0, 2, 3)) / max(count, 1)
-    squares = (x - spread(mean)).square_().sum((0, 2, 3))  # about its own mean
-    mean = mean.double()
-    counts = torch.full_like(mean, count)
-    counts, sums, squares = total(torch.stack([counts, counts * mean, squares + counts * mean**2]))
-    mean = sums / counts
-    variance = (squares / counts - mean**2).clamp_(min=0)
-    return mean.float(), variance.float(), counts[0]
+    squares = (x - spread(mean, x.dtype)).square_().sum((0, 2, 3))  # about its own mean
+    wide = mean.double()
+    counts = torch.full_like(wide, count)
+    counts, sums, squares = total(torch.stack([counts, counts * wide, squares + counts * wide**2]))
+    wide = sums / counts
+    variance = (squares / counts - wide**2).clamp_(min=0)
+    return wide.to(x.dtype), variance.to(x.dtype), counts[0]
 
 
-def spread(values: Tensor) -> Tensor:
-    """Numbers of channels (C,) in float32, as (C, 1, 1)."""
-    return values.float()[:, None, None]
+def spread(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers of channels (C,) as (C, 1, 1)."""
+    return values.to(dtype)[:, None, None]

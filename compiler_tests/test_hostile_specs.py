@@ -22,7 +22,7 @@ from rich.console import Console
 from resnet_dsl.analysis.summary import describe
 from resnet_dsl.backends.torch.prose import docstring, paragraphs
 from resnet_dsl.backends.trainer.emit import emit as emit_trainer
-from resnet_dsl.commands.settings import settings_of
+from resnet_dsl.commands.settings import checked_settings, settings_of
 from resnet_dsl.compiler import Stop, compile_spec, stop_after, torch_source
 from resnet_dsl.errors import CompileError, as_json, render_all
 from resnet_dsl.report import table
@@ -533,7 +533,7 @@ def test_a_network_that_is_too_large_is_refused_in_a_moment(tmp_path: Path, labe
 
 
 def settings_of_whole(file: Path) -> str:
-    return emit_trainer(settings_of(compile_spec(file)))
+    return emit_trainer(checked_settings(compile_spec(file)))
 
 
 @pytest.mark.slow

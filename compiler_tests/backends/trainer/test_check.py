@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resnet_dsl.backends.trainer.check import findings, problems
+from resnet_dsl.backends.trainer.check import problems
 from resnet_dsl.errors import CODES
 
 IMAGENET = {
@@ -164,7 +164,7 @@ def test_what_goes_together_is_not_refused(settings, changes):
 
 
 def test_all_findings_are_reported_together(settings):
-    found = findings(settings(input=(1, 9, 9), epochs=1, momentum=0.0))
+    found = problems(settings(input=(1, 9, 9), epochs=1, momentum=0.0))
     assert [item.code for item in found] == ["RD651", "RD652", "RD652"]
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_dsl.errors import Diagnostic
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -17,7 +15,3 @@ class Problem:
     why: str | None = None
     hint: str | None = None
     code: Literal["RD651", "RD652"] = "RD652"
-
-    def diagnostic(self) -> Diagnostic:
-        """The finding without a place."""
-        return Diagnostic(self.code, self.message, why=self.why, hint=self.hint)

@@ -43,6 +43,18 @@ def test_mappings_merge_key_by_key_and_everything_else_replaces():
     assert tuple(source.texts) == ("child.yaml", "base.yaml")
 
 
+def test_settings_of_a_training_are_laid_over_a_recipe_that_is_named_alone():
+    write(
+        base="name: base\ntrain: digits\n",
+        child="extends: base.yaml\ntrain: {seed: 3}\n",
+        other="extends: child.yaml\ntrain: cifar-2015\n",
+    )
+    source = load("child.yaml")
+    assert source.data["train"] == {"recipe": "digits", "seed": 3}
+    assert source.positions["train", "recipe"].file == "base.yaml"
+    assert load("other.yaml").data["train"] == "cifar-2015"
+
+
 def test_each_value_keeps_the_position_it_was_written_at():
     write(
         base="name: base\ntrain:\n  lr: 0.1\n  epochs: 3\n",

@@ -228,10 +228,13 @@ class Loader:
 
 
 def merge(base: MapNode, over: MapNode) -> MapNode:
-    """`over` on top of `base`: mappings merge key by key in the base's order, everything else replaces."""
+    """`over` on top of `base`: mappings merge key by key in the base's order, everything else replaces. `train: digits`
+    is short for a mapping."""
     entries = dict(base.entries)
     for name, (position, node) in over.entries.items():
         below = entries[name][1] if name in entries else None
+        if name == "train" and isinstance(below, ScalarNode) and isinstance(below.value, str):
+            below = MapNode({"recipe": (below.position, below)}, below.position)
         if isinstance(below, MapNode) and isinstance(node, MapNode):
             node = merge(below, node)
         entries[name] = (position, node)

@@ -16,7 +16,7 @@ def problems(settings: TrainSettings) -> Iterator[Problem]:
         yield Problem(
             "epochs",
             f"the training's length is given by {given} `iterations`",
-            hint="write one of the two",
+            hint="write one of the two, and the other as `null`",
         )
     else:
         yield from _schedule(settings)

@@ -85,7 +85,7 @@ def test_resnet152_compiles_to_an_fp16_engine_without_a_gpu(tmp_path: Path) -> N
 
 
 def test_training_without_a_train_section_says_what_to_add(tmp_path: Path) -> None:
-    result = call("train", "resnet50", "--out", tmp_path / "out")
+    result = call("train", "highway19", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "`train` is missing" in result.stderr
     assert not (tmp_path / "out").exists()

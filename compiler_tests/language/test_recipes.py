@@ -229,6 +229,7 @@ def test_a_recipe_that_drops_paths_is_refused_where_none_can_be_dropped() -> Non
 def test_the_hash_follows_from_the_settings_and_not_from_how_they_are_said() -> None:
     assert hashed("digits") == hashed("{recipe: digits}") == hashed("{recipe: digits, lr: 0.1}")
     assert hashed("digits") != hashed("{recipe: digits, lr: 0.2}")
+    assert hashed("digits") == hashed("{recipe: digits, momentum: 0.9}"), "it is neutral"
     own = "recipes: {mine: {recipe: digits, lr: 0.2}}\n"
     assert hashed("mine", own) == hashed("{recipe: digits, lr: 0.2}", own)
 

@@ -9,7 +9,7 @@ Input (N, 1, 8, 8); 77,754 parameters; 763,520 multiply-adds an image.
     outputs = model(torch.randn(1, 1, 8, 8))
 
 Written by resnet-dsl 0.1.0 from a spec with SHA-256
-7e82d4a710878e4346696735cffb09c46c8312de768bb2513e8e42bcaf274d6d.
+c403c0d507153fb74d1ff6436c7d6f02354a1a3ee2cd43d67737bea2fb7cff5b.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ Input (N, 3, 32, 32); 1,730,522 parameters; 253,149,824 multiply-adds an image.
     outputs = model(torch.randn(1, 3, 32, 32))
 
 Written by resnet-dsl 0.1.0 from a spec with SHA-256
-ccee8cdff8571bc6cd6426418605a593421407d59cc8711291b2ce6af0016898.
+287e4fc2debfa99f13984b2baae4d51999b686842ea92b9463877b26fafdf920.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ Input (N, 3, 224, 224); 60,192,808 parameters; 11,282,415,616 multiply-adds an i
     outputs = model(torch.randn(1, 3, 224, 224))
 
 Written by resnet-dsl 0.1.0 from a spec with SHA-256
-515807a71e3b2ce1a46dfcd25596189f85106124da3b1596213c64120a730eba.
+29440b355bfee6d6b7c704b9a687a5ff3d383fd64a834599f9b443c4a6f6c16b.
 """
 
 from collections.abc import Sequence

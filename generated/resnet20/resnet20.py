@@ -9,7 +9,7 @@ Input (N, 3, 32, 32); 269,722 parameters; 40,551,040 multiply-adds an image.
     outputs = model(torch.randn(1, 3, 32, 32))
 
 Written by resnet-dsl 0.1.0 from a spec with SHA-256
-39e50d291c3c786a3e53b65cce5493456f1d95cbc2d2d6bc1fee25813deee184.
+f960184dd1aa38e20c5eb8608c212345b53d15a4cd3bc92b408e1066a52cff6e.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ Input (N, 3, 224, 224); 25,028,904 parameters; 4,230,479,872 multiply-adds an im
     outputs = model(torch.randn(1, 3, 224, 224))
 
 Written by resnet-dsl 0.1.0 from a spec with SHA-256
-fb020803ad4419e0c4cbc58ba0d98874c27074466f9974c7290f1ef0b6d4f563.
+a6e6beae66b95be007e3351259ea40e999d57952bb56149ba39b7ce1a1865088.
 """
 
 from collections.abc import Sequence

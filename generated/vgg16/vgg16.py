@@ -10,7 +10,7 @@ Input (N, 3, 224, 224); 138,357,544 parameters; 15,470,264,320 multiply-adds an 
     outputs = model(torch.randn(1, 3, 224, 224))
 
 Written by resnet-dsl 0.1.0 from a spec with SHA-256
-12f96d71b3f8c1a8cf9799d52b4aa7c590a53b2efd7f9f2f652fd6973336301e.
+338c350094ad99b18e6272f7b0cff7b238c6425c5739c216d255247bf3b55562.
 """
 
 from collections.abc import Sequence

@@ -90,13 +90,16 @@ def with_drop_path(spec: Spec, source: Source) -> Spec:
 
 
 def written_out(source: Source) -> dict[str, Any]:
-    """A spec's data with every setting of its training in the place of the recipe's name. Raises CompileError."""
+    """A spec's data with what its recipe says in the place of the recipe's name; neutral values go without saying, so
+    that a setting that is new to the language changes nothing. Raises CompileError."""
     section = source.data.get("train")
     if section is None:
         return source.data
     section = validate(Training, section, source, ("train",))
     found = _resolved(section, source.data.get("recipes", {}), source)
-    return {**source.data, "train": found.values}
+    neutral = found.layers[-1].settings
+    said = {name: value for name, value in found.values.items() if value != neutral.get(name)}
+    return {**source.data, "train": said}
 
 
 def _resolved(section: Training, recipes: Recipes, source: Source) -> Resolved:

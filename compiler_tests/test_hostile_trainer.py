@@ -20,7 +20,7 @@ from resnet_dsl.compiler import compile_spec, torch_source
 
 QUICK = SMALL.replace(
     "train: digits",
-    "train: {recipe: digits, data: fake, epochs: 2, warmup_epochs: 1, batch_size: 4}",
+    "train: {recipe: digits, data: fake, epochs: 2, warmup: 1, batch_size: 4}",
 )
 
 

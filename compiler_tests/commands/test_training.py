@@ -13,7 +13,7 @@ from typer.testing import Result
 from compiler_tests.commands import running
 from compiler_tests.commands.running import SMALL, run
 
-QUICK = SMALL.replace("train: digits", "train: {recipe: digits, epochs: 2, warmup_epochs: 1}")
+QUICK = SMALL.replace("train: digits", "train: {recipe: digits, epochs: 2, warmup: 1}")
 Call = Callable[[str], Result]
 
 

@@ -1,33 +1,15 @@
 """What happens to images one by one, in the processes that decode them: crops, and auto-augmentation.
 
-Each transform takes an image of PIL, in colour or grey, and draws from torch's own generator. What a whole batch can
-have at once on the device (flips, lights, erasing, mixing) is in `augment` and `mixing`."""
+Each transform takes an image of PIL, in colour or grey, and draws from torch's own generator; `v2.PILToTensor` after
+them gives bytes, a quarter of what floats take on their way to the device. What a whole batch can have at once there
+(flips, lights, erasing, mixing) is in `augment` and `mixing`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torchvision.transforms import v2
-
-ImageTransform: TypeAlias = Callable[[Image.Image], Image.Image]
-
-
-class Chain:
-    """Transforms, one after the other, of an image to bytes (C, H, W): a quarter of what floats take
-    on their way to the device. The generator has to be torch's own, from which they draw."""
-
-    def __init__(self, *transforms: ImageTransform) -> None:
-        self.transforms = transforms
-
-    def __call__(self, image: Image.Image, generator: torch.Generator) -> Tensor:
-        for transform in self.transforms:
-            image = transform(image)
-        pixels: Tensor = v2.functional.pil_to_tensor(image)
-        return pixels
 
 
 class ScaleCrop:

@@ -32,19 +32,19 @@ def evaluate(
     return total
 
 
-def tally(scores: Tensor, labels: Tensor) -> Tensor:
+def tally(scores: Tensor, labels: Tensor, top: int = 5) -> Tensor:
     """Of scores (B, classes): the sum of the cross entropy, how often the label (B,) is the best
-    class, how often one of the five best, and how many images there are: (4,) float64."""
+    class, how often one of the `top` best, and how many images there are: (4,) float64."""
     scores = scores.float()
-    found = best_classes(scores) == labels[:, None]
+    found = best_classes(scores, top) == labels[:, None]
     loss = functional.cross_entropy(scores, labels, reduction="none").double().sum()
     number = torch.full_like(loss, len(labels))
     return torch.stack([loss, found[:, 0].sum(), found.sum(), number])
 
 
-def best_classes(scores: Tensor) -> Tensor:
-    """The five best classes of scores (B, classes), best first: (B, 5), or all if there are fewer."""
-    return scores.topk(min(5, scores.shape[1])).indices
+def best_classes(scores: Tensor, number: int) -> Tensor:
+    """The best classes of scores (B, classes), best first: (B, number), or all if there are fewer."""
+    return scores.topk(min(number, scores.shape[1])).indices
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:

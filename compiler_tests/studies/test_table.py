@@ -83,7 +83,7 @@ def test_every_measure_is_listed_with_the_network_s_costs(finished: Finished) ->
     ]
     case = finished.rows[0].case
     costs = [f"{case.parameters:,}", f"{case.macs:,}"]
-    assert body[0] == ["plain", "6", "2", *costs, "11.00 ± 1.41", "10.50 ± 1.41", "4 ± 1"]
+    assert body[0] == ["plain", "6", "2", *costs, "11.00 ± 1.41", "10.50 ± 1.41", "4.0 ± 1.4"]
     assert body[1][2] == "0 of 2"
     assert body[2][2] == "1 of 2"
 

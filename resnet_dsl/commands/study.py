@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from resnet_dsl.commands.output import Outcome, shell_path
 from resnet_dsl.commands.settings import checked_settings
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.render import safe
+from resnet_dsl.studies import costs
 from resnet_dsl.studies.child import trainer
 from resnet_dsl.studies.figure import draw, installed
 from resnet_dsl.studies.outcomes import Row, rows
@@ -28,6 +31,7 @@ from resnet_dsl.studies.table import (
     notes,
 )
 from resnet_dsl.studies.worker import Options, Worker
+from resnet_dsl.verify import require
 
 DEFAULT_OUT = Path("generated/studies")
 
@@ -78,8 +82,11 @@ def study(name: str, options: StudyOptions) -> Outcome:
     runs = plan(wanted, source, choice, checked_settings)
     out = options.out or DEFAULT_OUT
     if options.plan:
-        return _planned(wanted, rows(out, runs))
+        found = rows(out, runs)
+        return Outcome(costs.as_lines(found), {"study": wanted.name, "runs": costs.as_data(found)})
     if not options.table:
+        digits = any(run.case.settings.get("data") == "digits" for run in runs)
+        require("torch", "torchvision", *(["sklearn"] if digits else []))
         trained = Options(options.jobs or 1, options.device, options.retry, trainer())
         Worker(out, trained, _say).work(runs)
     return _shown(wanted, out, runs)
@@ -139,48 +146,6 @@ def _malformed(option: str, text: str, hint: str) -> CompileError:
     return CompileError(Diagnostic("RD701", f"{option} {text[:60]!r} cannot be read", hint=hint))
 
 
-def _planned(wanted: Study, found: Sequence[Row]) -> Outcome:
-    """The runs, their states and their costs; nothing is done."""
-    cells = [["run", "state", "parameters", "MACs", "MACs of the training"]]
-    data: list[dict[str, Any]] = []
-    total, known, macs = 0, 0, 0
-    for row in found:
-        cost = row.case.training_macs
-        for one in row.outcomes:
-            shown = "not known" if cost is None else f"{cost:.2e}"
-            state: str = one.state
-            if state == "running":
-                state = f"running, {one.folder.claims.holder() or 'elsewhere'}"
-            elif state == "failed" and (failure := one.folder.failure()) is not None:
-                state = f"failed: {failure.reason}"
-            line = [one.run.label, state, f"{row.case.parameters:,}", f"{row.case.macs:,}", shown]
-            cells.append(line)
-            open_ = one.state != "finished"
-            total += open_
-            known += open_ and cost is not None
-            macs += cost if open_ and cost is not None else 0
-            data.append(
-                {
-                    "id": one.run.id,
-                    "axes": dict(row.case.at),
-                    "seed": one.run.seed,
-                    "state": one.state,
-                    "folder": str(one.folder.path),
-                    "spec_sha256": one.run.spec_hash,
-                    "parameters": row.case.parameters,
-                    "macs": row.case.macs,
-                    "training_macs": cost,
-                }
-            )
-    lines = [*as_text(cells), ""]
-    lines.append(
-        f"{len(data)} runs, {total} of them to do"
-        + (f": {macs:.2e} MACs in {known} of them" if known else "")
-    )
-    lines.append("MACs of a training: three times those of its images, a third of it forward.")
-    return Outcome(lines, {"study": wanted.name, "runs": data, "training_macs": macs})
-
-
 def _shown(wanted: Study, out: Path, runs: Sequence[Run]) -> Outcome:
     """The tables and the figure of what is finished, and which runs are not."""
     found = rows(out, runs)
@@ -205,13 +170,12 @@ def _shown(wanted: Study, out: Path, runs: Sequence[Run]) -> Outcome:
                 outcome.notes.append(
                     ("elsewhere", f"{one.run.label}: {one.folder.claims.holder() or 'a process'}")
                 )
-            failure = one.folder.failure() if one.state == "failed" else None
-            if failure is not None:
+            if one.failure is not None:
                 outcome.refused.append(
                     Diagnostic(
                         "RD662",
                         f"{one.run.label} has failed",
-                        why=failure.reason,
+                        why=one.failure.reason,
                         hint=f"`--retry` tries it again; what it said is in {shell_path(one.folder.path / 'log.txt')}",
                     )
                 )
@@ -222,8 +186,6 @@ def _write(
     wanted: Study, out: Path, found: Sequence[Row], outcome: Outcome, responses: dict[str, Any]
 ) -> None:
     """Write the tables and the figure."""
-    import json
-
     drawn = draw(wanted, found, responses) if installed() else {}
     if wanted.figure is not None and not installed():
         outcome.notes.append(
@@ -237,12 +199,14 @@ def _write(
         files.text(f"{wanted.name}.md", as_markdown(wanted, found, shown))
         files.text(f"{wanted.name}.csv", as_csv(wanted, found))
         files.text(f"{wanted.name}.json", json.dumps(outcome.data, indent=2) + "\n")
-        for kind, content in drawn.items():
-            with files.binary(f"{wanted.name}.{kind}") as file:
-                file.write(content)
+        if drawn:
+            files.text(f"{wanted.name}.svg", drawn["svg"].decode())
+            with files.binary(f"{wanted.name}.png") as file:
+                file.write(drawn["png"])
     outcome.written += files.records
 
 
 def _say(line: str) -> None:
-    """A line of progress: on standard error, since the table is the outcome."""
-    print(safe(line), file=sys.stderr, flush=True)
+    """A line of progress: on standard error, since the table is the outcome. Nothing ends for want of a reader."""
+    with suppress(OSError, ValueError):
+        print(safe(line), file=sys.stderr, flush=True)

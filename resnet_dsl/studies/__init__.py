@@ -5,6 +5,7 @@ plan.py        the runs that it asks for, each with an id that follows from what
 folder.py      what the folder of a run says: finished, failed, interrupted
 claims.py      who is at a run, where several processes and machines share a folder
 worker.py      takes runs, and trains each in a process of its own
+costs.py       what is to do, and what it would cost
 outcomes.py    means and deviations over the seeds
 table.py       these as text, Markdown, CSV and JSON
 figure.py      and as a figure

@@ -88,13 +88,14 @@ class Child:
         return self._process.wait()
 
     def reason(self) -> str:
-        """What it said of its failure: its diagnostics, else its last lines."""
+        """What it said of its failure: its diagnostics, or what the script has printed last where they say no more."""
+        last = " / ".join(self._last)
         with suppress(ValueError, TypeError, KeyError, RecursionError):
             errors = json.loads(self._answer)["errors"]
             told = [": ".join(filter(None, [one["message"], one.get("why")])) for one in errors]
-            if told and [one.get("code") for one in errors] != [_SCRIPT_FAILED]:
-                return "; ".join(told)
-        return " / ".join(self._last)
+            if not last or any(one.get("code") != _SCRIPT_FAILED for one in errors):
+                return "; ".join(told) or last
+        return last
 
     def ask_to_stop(self) -> None:
         """Let it finish its step, save, and end."""

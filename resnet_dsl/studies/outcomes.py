@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from resnet_dsl.studies.folder import RunFolder, State
+from resnet_dsl.studies.folder import Failure, RunFolder, State
 from resnet_dsl.studies.plan import Case, Run
 
 MEASURES = {
@@ -62,6 +62,11 @@ class Outcome:
         state = folder.state()
         result = (folder.result() or {}) if state == "finished" else {}
         return cls(run, folder, state, _measures(folder, result), result)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed; None where it did not."""
+        return self.folder.failure() if self.state == "failed" else None
 
     def curve(self) -> Curve | None:
         """Its errors epoch by epoch; None where they are not told."""

@@ -13,8 +13,6 @@ from resnet_dsl.studies.schema import Study
 Cells = list[list[str]]
 """Rows of text, the first of which is the head."""
 
-_PLACES = {"seconds": 0}
-
 
 def crossed(study: Study, rows: Sequence[Row]) -> Cells:
     """The table's measure, the values of one axis side by side; nothing where the study names none."""
@@ -141,7 +139,7 @@ def _cell(row: Row, measure: str) -> str:
     found = row.statistic(measure)
     if found is None:
         return "failed" if _count(row, "failed") else "–"
-    places = _PLACES.get(measure, 2)
+    places = 2 if measure != "seconds" else int(found.mean < 100)
     text = f"{found.mean:,.{places}f}"
     return text if found.deviation is None else f"{text} ± {found.deviation:,.{places}f}"
 

@@ -24,6 +24,9 @@ from resnet_dsl.studies.plan import Run
 INTERRUPTED = (129, 130, 143, -1, -2, -15)
 """Statuses of a training that a signal asked to stop: it has saved, and can go on."""
 
+_OF_ONE_RUN = ("weights: ", "next: ")
+"""What a training says to whoever trains one network, and not many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -64,12 +67,12 @@ class Worker:
         """Train all that is to do and that nobody else is at. Raises CompileError where nothing can be written."""
         todo = list({run.id: run for run in runs}.values())
         try:
-            while True:
-                while len(self.active) < self.options.jobs and self._begin_one(todo):
-                    pass
-                if not self.active:
-                    return
-                self._listen()
+            look = True  # for runs that are free
+            while look or self.active:
+                while look and len(self.active) < self.options.jobs:
+                    look = self._begin_one(todo)
+                if self.active:
+                    look = self._listen()
         finally:
             self._stop_all()
 
@@ -77,16 +80,14 @@ class Worker:
         """Begin the first run that is free; whether there was one."""
         for run in todo:
             folder = RunFolder(self.runs, run)
-            if run.id in self.tried or folder.result() is not None:
-                continue
-            if folder.failure() is not None and not self.options.retry:
+            if run.id in self.tried or not self._is_open(folder):
                 continue
             claim = self._claim(folder)
             if claim is None:
                 continue
             self.tried.add(run.id)
             try:
-                if folder.result() is not None:  # finished elsewhere since we looked
+                if not self._is_open(folder):  # ended elsewhere since we looked
                     claim.release()
                     continue
                 self._begin(folder, claim)
@@ -95,6 +96,11 @@ class Worker:
                 raise
             return True
         return False
+
+    def _is_open(self, folder: RunFolder) -> bool:
+        """Whether the run is to be trained, if nobody else is at it."""
+        failed = folder.failure() is not None and not self.options.retry
+        return folder.result() is None and not failed
 
     def _claim(self, folder: RunFolder) -> Claim | None:
         try:
@@ -129,22 +135,25 @@ class Worker:
         claim.tell(child.pid)
         self.say(f"{folder.run.label}: {'goes on' if resumed else 'begins'} in {folder.path}")
 
-    def _listen(self) -> None:
-        """Hand on what children say, for as long as a beat, and take up one that has ended."""
+    def _listen(self) -> bool:
+        """Hand on what a child says, or take up one that has ended; whether to look for runs again, since one has, or
+        since some time has passed."""
         with suppress(queue.Empty):
             line = self.lines.get(timeout=self.options.beat_s)
             if line.text is None:
                 self._ended(self.active.pop(line.run))
-            else:
+                return True
+            if not line.text.startswith(_OF_ONE_RUN):
                 self.say(f"{self.active[line.run].folder.run.label}: {line.text}")
         if time.monotonic() < self.beaten + self.options.beat_s:
-            return
+            return False
         self.beaten = time.monotonic()
         for active in self.active.values():
             if not active.lost and not active.claim.beat():
                 active.lost = True
                 self.say(f"{active.folder.run.label}: another process has taken it over")
                 active.child.ask_to_stop()
+        return True
 
     def _ended(self, active: _Active) -> None:
         """Say, and write down, how a run has ended."""

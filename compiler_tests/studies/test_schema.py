@@ -52,6 +52,7 @@ WRONG = {
     "a place that is none": (SET, "{stages.7.depth: 1}", "RD031", "no entry 7", None),
     "an unknown spec": ("spec: small.yaml", "spec: resnet21", "RD206", "`resnet21`", "resnet"),
     "an unknown base": ("name: tiny", "extends: tny\nname: tiny", "RD021", "there is no file", None),
+    "a device's name": ("name: tiny", "name: con", "RD107", "`con` is a device", None),
     "a name that is none": ("name: tiny", "name: a/b", "RD104", "`a/b` is no identifier", None),
 }  # fmt: skip
 

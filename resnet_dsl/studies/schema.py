@@ -36,6 +36,7 @@ from resnet_dsl.language.source import Source, load, read
 from resnet_dsl.language.validate import validate
 
 STUDIES = LIBRARY / "studies"
+_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
 LABEL = re.compile(r"[A-Za-z0-9_.+-]{1,64}", re.ASCII)
 
 Seed: TypeAlias = Annotated[int, Field(ge=0)]
@@ -188,6 +189,10 @@ class Study(Model):
                 "axis",
                 "the figure {problem}",
                 {"problem": problem, "key": "figure", "hint": "give each axis one place in it"},
+            )
+        if _DEVICE.fullmatch(self.name):
+            raise PydanticCustomError(
+                "device", "on Windows `{name}` is a device", {"name": self.name, "key": "name"}
             )
         if len({*self.seeds}) < len(self.seeds):
             raise PydanticCustomError("twice", "a seed is there twice", {"key": "seeds"})

@@ -1,0 +1,32 @@
+"""The random numbers that a network draws in training (dropout, drop path), kept with the state of a run."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from resnet_dsl.runtime.parallel import Processes
+
+
+def random_states(processes: Processes) -> list[Tensor]:
+    """The state of torch's generator on the device of each process. All processes have to ask."""
+    cuda = processes.device.type == "cuda"
+    own = torch.cuda.get_rng_state(processes.device) if cuda else torch.get_rng_state()
+    if processes.world == 1:
+        return [own]
+    states: list[Tensor | None] = [None] * processes.world
+    dist.all_gather_object(states, own)
+    return [state for state in states if state is not None]
+
+
+def restore_random(states: list[Tensor], processes: Processes) -> None:
+    """Sets the generator of each process to what it was. With another number of processes, or on
+    another kind of device, there is no such state, and none is set."""
+    if len(states) != processes.world:
+        return
+    state = states[processes.rank]
+    if processes.device.type == "cuda" and state.numel() == 16:
+        torch.cuda.set_rng_state(state, processes.device)
+    elif processes.device.type == "cpu" and state.numel() > 16:
+        torch.set_rng_state(state)

@@ -1,0 +1,60 @@
+"""Images that are held on the device, and given out in batches: for data that fit into its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from resnet_dsl.runtime.augment import draw_offsets, shifted
+from resnet_dsl.runtime.data import ArrayData
+
+
+class Held:
+    """Images (N, C, H, W) and labels (N,) on a device."""
+
+    def __init__(self, data: ArrayData, device: torch.device) -> None:
+        self.images = data.images.to(device, memory_format=torch.channels_last)
+        self.labels = data.labels.to(device)
+
+    def batches(
+        self, epoch: int, order: Tensor, positions: Iterable[Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,) for each of `positions`, which are places (B,) in the
+        `order` (N,) of the epoch."""
+        order = order.to(self.labels.device)
+        for here in positions:
+            chosen = order[here.to(order.device)]
+            yield self.images[chosen], self.labels[chosen]
+
+
+class HeldAndShifted:
+    """Images (N, C, H, W) and labels (N,) on a device, with `pad` pixels on each side, from which
+    images of the old size are cut anywhere (He et al. 2015, section 4.2)."""
+
+    def __init__(
+        self,
+        data: ArrayData,
+        device: torch.device,
+        pad: int,
+        padded: Callable[[Tensor, int], Tensor],
+        seed: int,
+    ) -> None:
+        self.size = data.images.shape[2:]
+        self.pad, self.seed = pad, seed
+        self.images = padded(data.images, pad).to(device)
+        self.labels = data.labels.to(device)
+
+    def batches(
+        self, epoch: int, order: Tensor, positions: Iterable[Tensor]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As in `Held`. Where images are cut follows from the seed and the epoch."""
+        draws = torch.Generator().manual_seed(1_000_003 * self.seed + epoch)
+        order = order.to(self.labels.device)
+        offsets = draw_offsets(len(order), self.pad, draws).to(order.device)
+        height, width = self.size
+        for here in positions:
+            here = here.to(order.device)
+            images = shifted(self.images, order[here], offsets[here], height, width)
+            yield images, self.labels[order[here]]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
+import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -16,8 +19,10 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim import Optimizer
+from torch.utils.checkpoint import checkpoint
 
 from resnet_dsl.runtime.parallel import Processes, copy_first
+from resnet_dsl.runtime.recompute import run_blocks, segments, statistics_apart
 
 
 def wrap_fsdp(network: nn.Module, processes: Processes) -> nn.Module:
@@ -38,6 +43,35 @@ def find_blocks(network: nn.Module) -> list[nn.Module]:
     sequences = [module for module in network.modules() if isinstance(module, nn.Sequential)]
     blocks = [block for sequence in sequences for block in sequence if list(block.children())]
     return list(dict.fromkeys(reversed(blocks)))
+
+
+def recompute_sharded(stage: nn.Sequential) -> None:
+    """What `recompute` does, for a stage that is to be spread: by torch's own means, which know
+    that a block's weights come and go. Said before the network is spread.
+
+    Raises TypeError for what is no nn.Sequential.
+    """
+    if type(stage) not in (nn.Sequential, RecomputedShards):
+        raise TypeError(f"a stage to recompute is an nn.Sequential, not {type(stage).__name__}")
+    stage.__class__ = RecomputedShards
+
+
+class RecomputedShards(nn.Sequential):
+    """Blocks in segments, of which only the inputs are kept until the backward pass."""
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, x: Tensor) -> Tensor:
+        for blocks in segments(list(self)):
+            contexts = partial(recompute_contexts, blocks)
+            x = checkpoint(run_blocks, blocks, x, use_reentrant=False, context_fn=contexts)
+        return x
+
+
+def recompute_contexts(
+    blocks: list[nn.Module],
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What is around the first pass through blocks, and around the second."""
+    return nullcontext(), statistics_apart(blocks)
 
 
 def average_fsdp(model: nn.Module, now: bool) -> None:

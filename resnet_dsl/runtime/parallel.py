@@ -131,12 +131,15 @@ def copy_first(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor.detach(), 0)
 
 
-def wrap_ddp(network: nn.Module, device: torch.device) -> DistributedDataParallel:
-    """The network with its gradients averaged over all processes while they are computed.
+def wrap_ddp(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network with its gradients averaged over all processes while they are computed; alone, as
+    it is. It begins with the weights of the first process.
 
-    It begins with the weights of the first process. Running statistics stay those of each process:
-    before a test, `copy_first(network.buffers())`, unless batch norm is synchronised.
+    Running statistics stay those of each process: before a test, `copy_first(network.buffers())`,
+    unless batch norm is synchronised.
     """
+    if not dist.is_initialized():
+        return network
     return DistributedDataParallel(
         network,
         device_ids=[device] if device.type == "cuda" else None,
@@ -145,7 +148,9 @@ def wrap_ddp(network: nn.Module, device: torch.device) -> DistributedDataParalle
     )
 
 
-def average_ddp(model: DistributedDataParallel, now: bool) -> None:
+def average_ddp(model: Any, now: bool) -> None:
     """Whether gradients are averaged in the backward pass that follows, or only added up, as in
-    all micro-batches of a step but the last. Said before the forward pass."""
-    model.require_backward_grad_sync = now
+    all micro-batches of a step but the last. Said before the forward pass, to what `wrap_ddp` gave
+    or `torch.compile` made of it."""
+    if dist.is_initialized():
+        model.require_backward_grad_sync = now

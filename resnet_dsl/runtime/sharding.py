@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
@@ -74,10 +74,10 @@ def recompute_contexts(
     return nullcontext(), statistics_apart(blocks)
 
 
-def average_fsdp(model: nn.Module, now: bool) -> None:
+def average_fsdp(model: Any, now: bool) -> None:
     """Whether gradients are averaged in the backward pass that follows, or only added up, as in
     all micro-batches of a step but the last."""
-    if isinstance(model, FSDPModule):
+    if dist.is_initialized():
         model.set_requires_gradient_sync(now)
 
 

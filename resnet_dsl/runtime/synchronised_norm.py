@@ -84,6 +84,8 @@ class JointNormalise(torch.autograd.Function):
         slope = along * inverse
         shift = level - slope * mean
         scaled = scaled - (x * spread(slope, mean.dtype) + spread(shift, mean.dtype))
+        if weight is None:
+            return scaled.to(x.dtype), None, None, None, None, None, None
         return scaled.to(x.dtype), grad_weight, grad_bias, None, None, None, None
 
 
@@ -92,7 +94,7 @@ def joint_statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     count () of values that each is of. What cancels does so in float64."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     count = x.numel() // x.shape[1]
-    mean = x.sum((0, 2, 3)) / max(count, 1)
+    mean = x.mean((0, 2, 3))
     squares = (x - spread(mean, x.dtype)).square_().sum((0, 2, 3))  # about its own mean
     wide = mean.double()
     counts = torch.full_like(wide, count)

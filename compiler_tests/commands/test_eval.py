@@ -14,6 +14,7 @@ from typer.testing import Result
 
 from compiler_tests.commands import running
 from compiler_tests.commands.running import SMALL, run, without
+from resnet_dsl.compiler import compile_spec
 
 pytest.importorskip("torch")
 pytest.importorskip("torchvision")
@@ -189,6 +190,27 @@ def test_what_cannot_be_evaluated_is_refused(
     assert json.loads(as_data.stdout)["errors"][0]["code"] == code
 
 
+def test_classes_of_other_names_or_in_another_order_are_told(call: Call) -> None:
+    result: dict[str, object] = {
+        "network": "small",
+        "spec": compile_spec(Path("small.yaml")).program.spec_hash,
+        "mean": [0.3],
+        "std": [0.4],
+    }
+    shutil.copy("a.safetensors", "best.safetensors")
+    digits = [str(digit) for digit in range(10)]
+    for classes, said in (
+        (digits, None),
+        (["zero", *digits[1:]], "class 0 is `0`, and was `zero` in the training"),
+        (digits[::-1], "the classes of the images stand in another order"),
+    ):
+        Path("result.json").write_text(json.dumps(result | {"classes": classes}))
+        done = call("eval small.yaml --weights best.safetensors --limit 20")
+        assert done.exit_code == (2 if classes == digits[::-1] else 0), done.stderr
+        told = done.stdout + done.stderr
+        assert (said in told) if said else ("class 0" not in told)
+
+
 @pytest.mark.parametrize(
     "option", ["--top 1", "--limit 0", "--batch 0", "--size 0", "--split val", "--views five"]
 )
@@ -215,6 +237,19 @@ def test_a_graph_without_images_or_means_asks_for_them(call: Call) -> None:
         other = json.loads(call(f"eval small.yaml --weights a.safetensors {options}").stdout)
         assert one["networks"][0]["right"] == other["networks"][0]["right"]
         assert one["networks"][0]["loss"] == pytest.approx(other["networks"][0]["loss"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_what_was_trained_is_as_good_as_the_training_found(call: Call, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    done = run("train", "small.yaml", "--set", "train.epochs=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(call("eval small.yaml --set train.epochs=3 --json").stdout)
+    (network,) = found["networks"]
+    assert network["file"] == "generated/small/run/best.safetensors"
+    assert network["accuracy"] == pytest.approx(network["recorded_accuracy"])
+    assert network["standardised_by"] == "generated/small/run/result.json"
+    assert not any("another spec" in note["text"] for note in found["notes"])
 
 
 @pytest.mark.slow

@@ -226,8 +226,30 @@ def _part(request: Request, subject: Subject, loaded: _Loaded, source: Source) -
         flip,
         standard,
         recorded,
-        (*subject.notes, *loaded.notes),
+        (*subject.notes, *loaded.notes, *_class_notes(subject, source)),
     )
+
+
+def _class_notes(subject: Subject, source: Source) -> Sequence[str]:
+    """What to say where the images' classes have other names than those that a network was trained for.
+
+    Raises CompileError RD672 where they are the same names in another order.
+    """
+    trained, found = subject.run.texts("classes") if subject.run else (), source.classes
+    if not trained or trained == found:
+        return ()
+    place = next(
+        (at for at, pair in enumerate(zip(trained, found, strict=False)) if len(set(pair)) > 1), 0
+    )
+    told = f"class {place} is `{found[place]}`, and was `{trained[place]}` in the training"
+    if sorted(trained) == sorted(found):
+        raise refusal(
+            "RD672",
+            f"the classes of the images stand in another order than `{subject.name}` was trained in",
+            why=told,
+            hint="name the class folders as they were named in the training: they are sorted as text",
+        )
+    return (f"{told}: classes are matched by their order",)
 
 
 def _check_standard(request: Request, parts: Sequence[Part]) -> None:

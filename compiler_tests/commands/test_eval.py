@@ -145,6 +145,7 @@ def test_without_options_images_are_standardised_as_the_training_would(call: Cal
         ("eval small.yaml --weights small.yaml", "RD502", "small.yaml"),
         ("eval small.yaml --weights a.safetensors --set stages.0.width=4", "RD507", ""),
         ("eval small.yaml --weights a.safetensors --set classes=7", "RD507", ""),
+        ("eval small.yaml --weights a.safetensors --set head=none", "RD675", "no classifier"),
         ("eval small.yaml --weights a.safetensors --device tpu", "RD621", "no device `tpu`"),
         (
             "eval small.yaml --weights a.safetensors --device cuda:99",

@@ -173,6 +173,7 @@ def _part_as_data(part: Part) -> dict[str, Any]:
         "network": part.subject.name,
         "file": str(part.subject.file),
         "spec_sha256": part.spec_hash,
+        "input": list(part.shape),
         "views": _geometry_as_data(part.geometry) | {"flip": part.flip},
         "mean": list(standard.mean) if standard.measured is None else None,
         "std": list(standard.std) if standard.measured is None else None,

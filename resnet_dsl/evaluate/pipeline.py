@@ -2,7 +2,7 @@
 
 find_subjects, data_choice   which networks, and which images
 open_source                  the images
-_load                        a network: what turns standardised images into scores, and the size it takes
+load                         a network: what turns standardised images into scores, and the size it takes
 geometry, standard_of        which views of an image it sees, and how they are standardised
 batches, measure             the loop
 """
@@ -13,12 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from resnet_dsl.evaluate.dense import dense
-from resnet_dsl.evaluate.geometry import Crops, Geometry, Size, ViewOptions, geometry
+from resnet_dsl.evaluate.geometry import Crops, Geometry, ViewOptions, geometry
 from resnet_dsl.evaluate.images import HeldSource, Source, chosen, open_source
-from resnet_dsl.evaluate.networks import load_network
+from resnet_dsl.evaluate.networks import Loaded, load
 from resnet_dsl.evaluate.normalise import Standard, standard_of
 from resnet_dsl.evaluate.refusal import refusal
 from resnet_dsl.evaluate.request import DataChoice, Request, check_request, data_choice
@@ -26,7 +24,6 @@ from resnet_dsl.evaluate.scoring import Measured, Member, measure
 from resnet_dsl.evaluate.statistics import measured, tensors_of
 from resnet_dsl.evaluate.subjects import Subject, find_subjects
 from resnet_dsl.evaluate.views import batches
-from resnet_dsl.runtime.evaluation import Score
 from resnet_dsl.runtime.parallel import ProcessError, find_device
 
 DEFAULT_TOP = 5
@@ -61,19 +58,6 @@ class Evaluation:
     measured: Measured
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A network: standardised images to scores. `any_size` gives the same for images of other sizes than its own."""
-
-    score: Score
-    any_size: Callable[[], Score]
-    channels: int
-    size: Size | None
-    classes: int | None
-    spec_hash: str | None
-    notes: tuple[str, ...]
-
-
 def evaluate(
     request: Request, begin: Callable[[int], None], progress: Callable[[int], None]
 ) -> Evaluation:
@@ -83,7 +67,7 @@ def evaluate(
     subjects = find_subjects(request.sources, request.weights, request.overrides)
     choice = data_choice(request, subjects)
     device = _device(request.device)
-    loaded = [_load(subject, device) for subject in subjects]
+    loaded = [load(subject, device) for subject in subjects]
     source = _open(choice, subjects, loaded)
     top = _top(request.top, len(source.classes))
     parts = [
@@ -122,50 +106,7 @@ def _device(wanted: str | None) -> torch.device:
         ) from error
 
 
-def _load(subject: Subject, device: torch.device) -> _Loaded:
-    if subject.compilation is None:
-        return _load_graph(subject, device)
-    network, notes = load_network(subject.compilation, subject.file)
-    network.to(device)
-    nn.utils.convert_conv2d_weight_memory_format(network, torch.channels_last)
-    compilation = subject.compilation
-    channels, height, width = compilation.program.input
-    return _Loaded(
-        network,
-        lambda: dense(compilation, network),
-        channels,
-        (height, width),
-        compilation.program.classes,
-        compilation.program.spec_hash,
-        tuple(notes),
-    )
-
-
-def _load_graph(subject: Subject, device: torch.device) -> _Loaded:
-    from resnet_dsl.evaluate.graphs import open_graph
-
-    graph = open_graph(subject.file, device)
-
-    def any_size() -> Score:
-        if graph.height is None and graph.width is None:
-            return graph
-        raise refusal(
-            "RD674",
-            f"`{subject.file}` takes images of one size",
-            why=f"its input is fixed at {graph.height}×{graph.width} pixels",
-            hint="build it with --dynamic-size, or evaluate the spec with its --weights",
-        )
-
-    on_host = device.type == "cuda" and not graph.on_gpu
-    notes = (
-        ("ONNX Runtime runs it on the CPU: the one installed is without CUDA",) if on_host else ()
-    )
-    return _Loaded(
-        graph, any_size, graph.channels, graph.size, graph.classes, graph.spec_hash, notes
-    )
-
-
-def _open(choice: DataChoice, subjects: Sequence[Subject], loaded: Sequence[_Loaded]) -> Source:
+def _open(choice: DataChoice, subjects: Sequence[Subject], loaded: Sequence[Loaded]) -> Source:
     """The images, which fit all networks. Raises CompileError: RD672, and RD673 where networks want different ones."""
     for what in ("channels", "classes"):
         wanted = {
@@ -193,7 +134,7 @@ def _open(choice: DataChoice, subjects: Sequence[Subject], loaded: Sequence[_Loa
     return source
 
 
-def _part(request: Request, subject: Subject, loaded: _Loaded, source: Source) -> Part:
+def _part(request: Request, subject: Subject, loaded: Loaded, source: Source) -> Part:
     size = loaded.size
     if size is None and isinstance(source, HeldSource):
         height, width = source.data.images.shape[2:]
@@ -266,7 +207,7 @@ def _check_standard(request: Request, parts: Sequence[Part]) -> None:
 
 def _member(
     part: Part,
-    loaded: _Loaded,
+    loaded: Loaded,
     choice: DataChoice,
     geometries: Sequence[Geometry],
     batch: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,37 @@ def latency(bench: Bench) -> Iterator[Row]:
     )
 
 
+def training(bench: Bench) -> Iterator[Row]:
+    """Training CIFAR's ResNet-20: the emitted script, the loop of reimplementations, and a careful one by hand."""
+    data, epochs = bench.fresh(), "2" if bench.quick else "3"
+    bench.say("resnet20: images to train on")
+    run(child("images", str(data), "5120", "256"))
+    run(bench.build("cifar/resnet20", "torch"))
+    source = f"{bench.built('resnet20.py')}:resnet20"
+    times: dict[str, list[float]] = {"ours": [], "usual": [], "careful": []}
+    for turn in range(bench.peer_runs):
+        bench.say(f"resnet20: three trainings in turn, {turn + 1} of {bench.peer_runs}")
+        out = bench.fresh()
+        command = ["train", "cifar/resnet20", "--out", str(out), "--set", "train=fast-cifar"]
+        values = {"data": "folder", "path": data, "batch_size": 128, "epochs": epochs, "warmup": 1}
+        for name, value in {**values, "download": "false"}.items():
+            command += ["--set", f"train.{name}={value}"]
+        run(resnet_dsl(*command))
+        last = (out / "run" / "metrics.jsonl").read_text().splitlines()[-1]
+        times["ours"].append(1e3 / json.loads(last)["images_per_second"])
+        for kind in ("usual", "careful"):
+            found = run(child("training", kind, source, str(data), "128", epochs))
+            times[kind].append(1e3 / _json(found.output)["images_per_second"])
+    what = "resnet20 on CIFAR's size, batch 128, training"
+    peers = {
+        "usual": ("float32, DataLoader and transforms", Target("times less", 2)),
+        "careful": ("by hand: bf16, channels last, in memory", Target("times less", NOISE)),
+    }
+    for kind, (name, target) in peers.items():
+        ours, peer = statistics.median(times["ours"]), statistics.median(times[kind])
+        yield Row("training", what, "ms an image", ours, peer, name, target)
+
+
 def help_text(bench: Bench) -> Iterator[Row]:
     """The time until `--help` is on the screen, against that of a Python that does nothing."""
     what = "resnet-dsl --help, whole process"
@@ -143,6 +175,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "resnet152": resnet152,
     "resnet1202": resnet1202,
     "latency": latency,
+    "training": training,
 }
 
 

@@ -1,6 +1,6 @@
 """The benchmark: each number with its peer's beside it, measured in one run on one machine.
 
-    just bench                        everything (about five minutes on two cores)
+    just bench                        everything (about six minutes on two cores)
     just bench --quick                fewer runs, and without the export of ResNet-1202, which takes over a minute
     just bench --only latency         one case; may be given several times
     just bench --json FILE            the figures for a program
@@ -38,6 +38,9 @@ what counts is the ratio: absolute times move with the machine.
   the weights.
 - Latencies are of the two graphs run in turn in ONNX Runtime, by threads that wait without spinning, and their ratio is
   the median over pairs; two equal graphs differ by less than 2 %.
+- Trainings run in turn on the same images, the time is that of the last epoch, without its test. Ours is the whole
+  command `resnet-dsl train` with the recipe `fast-cifar` (a moving average of the weights is in it, and the decisions
+  that a long run needs), the others are loops of thirty lines.
 """
 
 

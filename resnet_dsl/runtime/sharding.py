@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -18,11 +19,14 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
 from resnet_dsl.runtime.parallel import Processes, copy_first
 from resnet_dsl.runtime.recompute import run_blocks, segments, statistics_apart
+
+Blend: TypeAlias = Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]
 
 
 def wrap_fsdp(network: nn.Module, processes: Processes) -> nn.Module:
@@ -81,9 +85,24 @@ def average_fsdp(model: Any, now: bool) -> None:
         model.set_requires_gradient_sync(now)
 
 
+def blend_sharded(blend: Blend) -> Blend:
+    """The `multi_avg_fn` of an AveragedModel, for one of a spread network: weights are blended apart
+    from running statistics, which are whole. The AveragedModel is made first, and its module spread
+    as the network is."""
+
+    def blended(averages: Sequence[Tensor], values: Sequence[Tensor], count: Any) -> None:
+        pairs = list(zip(averages, values, strict=True))
+        for spread in (True, False):
+            chosen = [pair for pair in pairs if isinstance(pair[0], DTensor) is spread]
+            if chosen:
+                blend([average for average, _ in chosen], [value for _, value in chosen], count)
+
+    return blended
+
+
 def whole_state(network: nn.Module) -> dict[str, Any]:
     """The state dict of a spread network, on the CPU of the first process; elsewhere it is empty.
-    All processes have to ask."""
+    All processes have to ask. On a CPU, it holds the running statistics themselves, no copies."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     return get_model_state_dict(network, options=options)
 
@@ -91,7 +110,7 @@ def whole_state(network: nn.Module) -> dict[str, Any]:
 def load_whole_state(network: nn.Module, state: dict[str, Any]) -> None:
     """Spreads what `whole_state` gave the first process, from there."""
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=dist.is_initialized())
-    set_model_state_dict(network, state, options=options)
+    set_model_state_dict(network, dict(state), options=options)
 
 
 def whole_optimiser_state(network: nn.Module, optimiser: Optimizer) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from compiler_tests.runtime.data_trees import (
 )
 from resnet_dsl.runtime import data_folder
 from resnet_dsl.runtime.data import ArrayData, DataError, fingerprint
+from resnet_dsl.runtime.data_files import open_folder
 from resnet_dsl.runtime.data_folder import load_folder, load_folders
 from resnet_dsl.runtime.data_images import decode_image
 from resnet_dsl.runtime.data_statistics import channel_statistics
@@ -96,6 +97,17 @@ def test_other_files_and_hidden_ones_are_left_aside(tmp_path):
     tree = small_tree() | extra
     assert len(load(write_tree(tmp_path / "f", tree))) == 8
     assert len(load(write_archive(tmp_path / "f.tar", tree))) == 8
+
+
+def test_of_a_file_that_an_archive_holds_twice_the_last_counts(tmp_path):
+    """As for tar itself, whose `--append` replaces files so."""
+    tree = small_tree()
+    path = write_archive(tmp_path / "twice.tar", tree)
+    tree["train/cat/0.jpg"] = encoded(photograph(99))
+    write_archive(path, {"train/cat/0.jpg": tree["train/cat/0.jpg"]}, "a")
+    once = write_archive(tmp_path / "once.tar", tree)
+    assert fingerprint(load(path)) == fingerprint(load(once))
+    assert open_folder(path, "train", channels=3).content(0) == tree["train/cat/0.jpg"]
 
 
 def test_large_images_are_decoded_by_threads_and_come_out_the_same(tmp_path):

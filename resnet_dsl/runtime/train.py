@@ -98,6 +98,7 @@ from resnet_dsl.runtime.parallel import (
     agreed,
     average_ddp,
     copy_first,
+    from_first,
     start_processes,
     stop_processes,
     total,
@@ -323,7 +324,7 @@ def shares(count: int, first: int, processes: Processes) -> Iterator[tuple[int, 
 
 def training_batches(
     source: Any,
-    count: int,
+    data: Any,
     standard: tuple[Tensor, Tensor],
     seed: int,
     epoch: int,
@@ -333,11 +334,11 @@ def training_batches(
     """The micro-batches of this process from step `first` of an epoch on: standardised images
     (B, C, H, W), what they are to be told as, and labels (B,). What is random follows from the seed
     and the epoch, for all processes alike."""
-    device = processes.device
+    count, device = len(data), processes.device
     draws = torch.Generator().manual_seed(100_003 * seed + epoch)
     if DATA == "shards":
         order = shard_order(
-            source.data,
+            data,
             seed=seed,
             epoch=epoch,
             batch=BATCH_SIZE,
@@ -583,6 +584,10 @@ def main() -> int:
     else:
         end = options.iterations or state.get("end", ITERATIONS)
 
+    if DOWNLOAD and processes.world > 1:
+        if leads:
+            load_data(options.data)
+        from_first(None)  # which the others wait for
     train, test = load_data(options.data if DATA_PATH else Path())
     digests = {"train": check_data(train), "test": check_data(test)}
     if VALIDATION:
@@ -592,6 +597,12 @@ def main() -> int:
     if steps == 0:
         raise DataError(f"a batch of {BATCH_SIZE} is more than the {len(train)} training images")
     iterations = end * steps if EPOCHS else end
+    parts = (2 if MIXUP or CUTMIX else 1) * ACCUMULATE * processes.world
+    if BATCH_SIZE % parts:
+        raise ProcessError(
+            f"a batch of {BATCH_SIZE} does not divide into {parts} equal parts, for "
+            f"{processes.world} processes",
+        )
 
     # The network, with the same weights in every process.
     torch.manual_seed(seed)
@@ -712,7 +723,7 @@ def main() -> int:
     for epoch in range(iteration // steps, math.ceil(iterations / steps)):
         skipped = iteration - epoch * steps
         in_epoch = min(steps, iterations - epoch * steps)
-        batches = training_batches(source, len(train), standard, seed, epoch, skipped, processes)
+        batches = training_batches(source, train, standard, seed, epoch, skipped, processes)
         epoch_started = time.perf_counter()
         learner.train()
         if FREEZE:
@@ -773,7 +784,7 @@ def main() -> int:
             return diverged(out, losses, bad, epoch * steps)
         speed = (in_epoch - skipped) * BATCH_SIZE / (time.perf_counter() - epoch_started)
         if processes.world > 1:
-            copy_first(model.buffers())
+            copy_first(tested.buffers())
         sums = total(torch.stack([losses[:in_epoch].sum(), hits[:in_epoch].sum()])).tolist()
         line: dict[str, Any] = {
             "epoch": epoch + 1,

@@ -245,12 +245,13 @@ def test_what_was_trained_is_as_good_as_the_training_found(call: Call, tmp_path:
     pytest.importorskip("sklearn")
     done = run("train", "small.yaml", "--set", "train.epochs=3", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    found = json.loads(call("eval small.yaml --set train.epochs=3 --json").stdout)
-    (network,) = found["networks"]
-    assert network["file"] == "generated/small/run/best.safetensors"
-    assert network["accuracy"] == pytest.approx(network["recorded_accuracy"])
-    assert network["standardised_by"] == "generated/small/run/result.json"
-    assert not any("another spec" in note["text"] for note in found["notes"])
+    for command in ("eval small.yaml --set train.epochs=3", "eval", "eval generated/small"):
+        found = json.loads(call(f"{command} --json").stdout)
+        (network,) = found["networks"]
+        assert network["file"] == "generated/small/run/best.safetensors"
+        assert network["accuracy"] == pytest.approx(network["recorded_accuracy"])
+        assert network["standardised_by"] == "generated/small/run/result.json"
+        assert not any("another spec" in note["text"] for note in found["notes"])
 
 
 @pytest.mark.slow

@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from compiler_tests.evaluate.tiny import RESIDUAL, VGG
-from resnet_dsl.compiler import compile_spec
+from resnet_dsl.catalogue import bundled
+from resnet_dsl.compiler import compile_spec, resolved
 from resnet_dsl.errors import CompileError
 from resnet_dsl.evaluate.request import DataChoice, Request, check_request, data_choice
 from resnet_dsl.evaluate.runs import run_of
@@ -26,17 +29,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def trained(place: str, age: int = 0, **said: Any) -> Path:
-    """The folder of a run of tiny.yaml; its manifest says so, and what else is `said`."""
+    """The folder of a run of tiny.yaml, with the resolved spec beside it; its manifest says what is `said`."""
     run = Path(place)
     run.mkdir(parents=True)
     compilation = compile_spec(Path("tiny.yaml"))
+    (run.parent / "spec.json").write_text(resolved(compilation))
     result: dict[str, Any] = {
         "network": compilation.spec.name,
         "spec": compilation.program.spec_hash,
     }
     result |= {"test_accuracy": 50.0, "best_test_accuracy": 60.0}
     (run / "result.json").write_text(json.dumps(result))
-    (run / "manifest.json").write_text(json.dumps({"spec_name": "tiny.yaml", **said}))
+    (run / "manifest.json").write_text(json.dumps(said))
     for name in ("best", "last"):
         file = run / f"{name}.safetensors"
         file.write_bytes(b"weights")
@@ -95,13 +99,29 @@ def test_weights_in_the_folder_of_a_run_are_enough():
     assert found.run is not None
 
 
-def test_a_run_that_has_not_ended_is_known_by_its_manifest():
-    run = trained("out", network="tiny", spec=compile_spec(Path("tiny.yaml")).program.spec_hash)
+def test_a_run_that_has_not_ended_is_known_by_its_manifest_or_its_weights():
+    spec_hash = compile_spec(Path("tiny.yaml")).program.spec_hash
+    run = trained("out/run", spec=spec_hash)
     (run / "result.json").unlink()
     (found,) = find_subjects(("out",), (), ())
     assert found.name == "tiny"
     assert found.run is not None
     assert found.run.accuracy_of(found.file) is None
+    (run / "manifest.json").unlink()
+    save_file({"a": np.zeros(1)}, run / "best.safetensors", {"spec_sha256": spec_hash})
+    (found,) = find_subjects(("out",), (), ())
+    assert found.name == "tiny"
+
+
+def test_a_run_of_a_bundled_spec_is_known_by_its_name():
+    spec_hash = compile_spec(bundled()["digits"]).program.spec_hash
+    trained("out/run", network="digits")
+    Path("out/spec.json").unlink()
+    result = {"network": "digits", "spec": spec_hash}
+    Path("out/run/result.json").write_text(json.dumps(result))
+    (found,) = find_subjects(("out",), (), ())
+    assert found.name == "digits"
+    assert found.settings["data"] == "digits"
 
 
 def test_a_spec_takes_the_weights_that_are_given_or_were_trained():
@@ -174,48 +194,46 @@ def test_a_run_without_weights_is_refused():
     assert refused("out")[:2] == ("RD670", "`out` holds no weights")
 
 
-def test_a_run_whose_spec_has_changed_is_refused_with_what_to_type():
-    trained("out")
-    Path("tiny.yaml").write_text(RESIDUAL.replace("depth: 1", "depth: 2"))
-    code, message, why = refused("out")
-    assert (code, message) == (
-        "RD670",
-        "the spec `tiny.yaml` is no longer the one that `out` was trained by",
-    )
-    assert "resnet-dsl eval SPEC --weights out/best.safetensors" in why
+def test_a_run_stays_what_it_is_when_its_spec_is_changed_or_gone():
+    trained("out/run")
     Path("tiny.yaml").unlink()
-    assert refused("out")[1] == "the network of `out` cannot be made again"
+    (found,) = find_subjects(("out",), (), ())
+    assert found.name == "tiny"
+
+
+def test_a_run_whose_network_is_not_known_is_refused_with_what_to_type():
+    trained("out/run")
+    other = compile_spec(Path("tiny.yaml"), ["classes=3"])
+    for text, said in (
+        (resolved(other), "`out/spec.json` is another network"),
+        ("name: 3", "`out/spec.json`: "),
+        (None, "`out/spec.json`, which `resnet-dsl train` writes, is not there"),
+    ):
+        if text is None:
+            Path("out/spec.json").unlink()
+        else:
+            Path("out/spec.json").write_text(text)
+        code, message, why = refused("out")
+        assert (code, message) == ("RD670", "the network of `out/run` is not known")
+        assert said in why
+        assert "resnet-dsl eval SPEC --weights out/run/best.safetensors" in why
 
 
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "{}", '{"network": 3, "spec": []}', "[" * 10_000]
 )
-def test_a_run_that_says_nothing_is_refused(content):
-    run = trained("out")
+def test_a_run_that_says_nothing_goes_by_its_weights(content):
+    run = trained("out/run")
     for name in ("result", "manifest"):
         (run / f"{name}.json").write_text(content)
-    assert refused("out")[1] == "`out` does not say which network it trained"
-
-
-def test_a_run_goes_by_the_overrides_of_its_manifest():
-    trained("out", overrides=["classes=3"])
-    code, message, _ = refused("out")  # the hash is that without them
-    assert (code, "no longer the one" in message) == ("RD670", True)
-    compilation = compile_spec(Path("tiny.yaml"), ["classes=3"])
-    result = {"network": "tiny", "spec": compilation.program.spec_hash}
-    Path("out/result.json").write_text(json.dumps(result))
-    (found,) = find_subjects(("out",), (), ())
-    assert found.compilation is not None
-    assert found.compilation.program.classes == 3
+    assert refused("out")[0] == "RD502"  # these are none
 
 
 def test_weights_belong_to_a_run_by_their_name_and_its_files():
     run = trained("out")
     assert run_of(run / "best.safetensors") is not None
     assert run_of(run / "other.safetensors") is None
-    (run / "result.json").unlink()
-    (run / "manifest.json").unlink()
-    assert run_of(run / "best.safetensors") is None
+    assert run_of(Path("nowhere/best.safetensors")) is None
 
 
 # Which images are meant

@@ -82,11 +82,9 @@ def run_at(folder: Path) -> Run | None:
 
 
 def run_of(weights: Path) -> Run | None:
-    """The run that has written a file of weights; None where its folder says of none."""
+    """The run that has written a file of weights, as its name tells; None where it is no run's."""
     run = run_at(weights.parent)
-    if run is None or not run.holds(weights) or not (run.result or run.manifest):
-        return None
-    return run
+    return run if run is not None and run.holds(weights) else None
 
 
 def newest(root: Path) -> Run | None:

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnet_dsl.catalogue import find_spec
+from resnet_dsl.catalogue import bundled, find_spec
 from resnet_dsl.compiler import Compilation, compile_spec
 from resnet_dsl.errors import CompileError
 from resnet_dsl.evaluate.refusal import refusal
 from resnet_dsl.evaluate.runs import Run, newest, run_at, run_of
 from resnet_dsl.language.recipes import training
+from resnet_dsl.weights.load import load
 
 GENERATED = Path("generated")
+RESOLVED = "spec.json"
+"""The spec of a training with everything resolved, which stands beside its script."""
+
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 
 
@@ -121,7 +125,7 @@ def _own(source: str, overrides: Sequence[str]) -> Subject:
             raise refusal(
                 "RD670",
                 f"nothing says which network `{source}` belongs to",
-                why="no manifest.json or result.json of a training lies beside it",
+                why="it is not the best.safetensors or last.safetensors of a training",
                 hint=f"name the spec: resnet-dsl eval SPEC --weights {source}",
             )
         return _run(owner, path)
@@ -166,7 +170,7 @@ def _of_spec(compilation: Compilation, weights: Path) -> Subject:
 
 
 def _run(run: Run, weights: Path, note: str | None = None) -> Subject:
-    compilation = _compiled(run)
+    compilation = _compiled(run, weights)
     notes = (f"{weights}: {note}",) if note else ()
     settings = _settings(compilation)
     return Subject(compilation.spec.name, weights, compilation, run, settings, notes)
@@ -184,37 +188,33 @@ def _run_in(folder: Path) -> Run:
     return run
 
 
-def _compiled(run: Run) -> Compilation:
-    """The network of a run, from the spec that its manifest names, if that still says what it said."""
+def _compiled(run: Run, weights: Path) -> Compilation:
+    """The network of a run: the resolved spec that a training writes beside its script or the bundled spec of its name,
+    whichever has the hash that the run, or else its weights, say. Raises CompileError."""
     spec_hash, name = run.text("spec"), run.text("network")
-    given = run.manifest.get("spec_name") or name
-    overrides = run.texts("overrides")
-    hint = f"name the spec yourself: resnet-dsl eval SPEC --weights {run.checkpoint()}"
-    if not isinstance(given, str) or spec_hash is None:
-        raise refusal(
-            "RD670",
-            f"`{run.folder}` does not say which network it trained",
-            why="it has neither a manifest.json nor a result.json that can be read",
-            hint=hint,
-        )
-    try:
-        compilation = compile_spec(find_spec(given), overrides)
-    except CompileError as error:
-        raise refusal(
-            "RD670",
-            f"the network of `{run.folder}` cannot be made again",
-            why=f"it was trained from the spec `{given}`: "
-            + "; ".join(item.message for item in error.diagnostics),
-            hint=hint,
-        ) from error
-    if compilation.program.spec_hash != spec_hash:
-        raise refusal(
-            "RD670",
-            f"the spec `{given}` is no longer the one that `{run.folder}` was trained by",
-            why="its SHA-256 is another: it was changed after the training, or it is another file of that name",
-            hint=hint,
-        )
-    return compilation
+    if spec_hash is None:
+        spec_hash = load(weights).spec_hash
+    kept = (run.folder / RESOLVED, run.folder.parent / RESOLVED)
+    files = [file for file in kept if os.path.isfile(file)]
+    files += [bundled()[name]] if name in bundled() else []
+    problems: list[str] = []
+    for file in files:
+        try:
+            found = compile_spec(file)
+        except CompileError as error:
+            problems += [f"`{file}`: {item.message}" for item in error.diagnostics]
+            continue
+        if found.program.spec_hash == spec_hash:
+            return found
+        problems.append(f"`{file}` is another network, or the same with another training")
+    if not files:
+        problems.append(f"`{kept[1]}`, which `resnet-dsl train` writes, is not there")
+    raise refusal(
+        "RD670",
+        f"the network of `{run.folder}` is not known",
+        why="; ".join(problems),
+        hint=f"name its spec: resnet-dsl eval SPEC --weights {weights}",
+    )
 
 
 def _graph(source: str) -> Subject:

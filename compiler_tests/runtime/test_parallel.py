@@ -24,6 +24,7 @@ from resnet_dsl.runtime.parallel import (
     total,
     wrap_ddp,
 )
+from resnet_dsl.runtime.recompute import recompute
 from resnet_dsl.runtime.synchronised_norm import synchronise
 
 NAMES = (
@@ -155,6 +156,7 @@ def talk(processes: Processes) -> dict[str, Any]:
 
     network = net(seed=rank).double()
     synchronise(network, processes.device)
+    recompute(network.layer1)
     model = wrap_ddp(network, processes.device)
     images, labels = batch(16, torch.float64)
     for part in range(2):

@@ -195,3 +195,39 @@ def test_a_compiled_network_runs_it_as_it_is():
     network, other = net(), recomputed(net())
     other.forward = torch.compile(other.forward, backend="eager")  # type: ignore[method-assign]
     assert equal(learned(network), learned(other))
+
+
+def test_a_stage_whose_input_is_read_elsewhere_too_differs_by_rounding_only():
+    """As in residual nets of residual nets: there, sums of gradients are made in another order."""
+    network = net(depth=9).double()
+    other = recomputed(network)
+    images, _ = batch(6, torch.float64)
+    gradients = []
+    for part in (network, other):
+        x = part.conv1(images)
+        torch.autograd.backward((part.layer1(x) + x).square().sum())
+        gradients.append(part.conv1.weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_on_a_gpu_results_are_the_same_and_memory_is_saved(dropout, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    images, labels = (part.cuda() for part in batch(64))
+    found: list[list[Tensor]] = []
+    peaks: list[int] = []
+    for change in (copy.deepcopy, recomputed):
+        network = change(net(depth=64, dropout=dropout)).cuda()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        torch.manual_seed(3)
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = functional.cross_entropy(network(images), labels)
+        torch.autograd.backward(loss)
+        peaks.append(torch.cuda.max_memory_allocated() - before)
+        gradients = [parameter.grad for parameter in network.parameters()]
+        found.append([loss.detach(), *network.buffers(), torch.rand(3, device="cuda")])
+        found[-1] += [gradient for gradient in gradients if gradient is not None]
+    assert equal(*found)
+    assert peaks[1] < peaks[0] / 3

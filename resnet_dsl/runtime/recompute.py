@@ -19,11 +19,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def recompute(stage: nn.Sequential) -> None:
-    """Makes a stage keep the activations of about the square root of its depth, in place. Names and
-    results stay, to the bit if no blocks share weights; it is run forward twice. `torch.compile`
-    leaves the stage as it is.
+    """Makes a stage keep the activations of about the square root of its depth, in place, by running
+    it forward twice. `torch.compile` leaves it as it is.
 
-    Raises TypeError for what is no nn.Sequential.
+    Names and results stay: to the bit, but for the order of sums where blocks share weights, or
+    where something else reads the stage's input too. Raises TypeError for what is no nn.Sequential.
     """
     if type(stage) not in (nn.Sequential, RecomputedStage):
         raise TypeError(f"a stage to recompute is an nn.Sequential, not {type(stage).__name__}")

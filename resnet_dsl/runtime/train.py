@@ -117,8 +117,10 @@ from resnet_dsl.runtime.records import (
 from resnet_dsl.runtime.schedules import ErrorWarmUp, Plateau, climb, cosine, linear, stepped
 from resnet_dsl.runtime.sharding import (
     average_fsdp,
+    blend_sharded,
     load_whole_optimiser_state,
     load_whole_state,
+    recompute_sharded,
     whole_optimiser_state,
     whole_state,
     wrap_fsdp,
@@ -623,13 +625,20 @@ def main() -> int:
     if RECOMPUTE:
         for name in RECOMPUTE:
             stage: Any = model.get_submodule(name)
-            recompute(stage)
-    if PARALLEL == "fsdp":
-        wrap_fsdp(model, processes)
-    optimizer = make_optimizer(model)
+            if PARALLEL == "fsdp":
+                recompute_sharded(stage)
+            else:
+                recompute(stage)
     if EMA:
         blend: Any = get_ema_multi_avg_fn(EMA)  # type: ignore[no-untyped-call]
+        if PARALLEL == "fsdp":
+            blend = blend_sharded(blend)
         average = AveragedModel(model, multi_avg_fn=blend, use_buffers=True)
+    if PARALLEL == "fsdp":
+        if EMA:
+            wrap_fsdp(average.module, processes)
+        wrap_fsdp(model, processes)
+    optimizer = make_optimizer(model)
     if SCHEDULE == "plateau":
         plateau = Plateau(GAMMA, PATIENCE)
     if WARMUP_ERROR is not None:
@@ -655,18 +664,22 @@ def main() -> int:
         else:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
+        if EMA and PARALLEL == "fsdp":
+            load_whole_state(average.module, state["average"])
+        elif EMA:
+            average.module.load_state_dict(state["average"])
+        if EMA:
+            average.n_averaged.fill_(state["averaged"])
         restore_random(state["random"], processes)
         losses.copy_(state["losses"])
         hits.copy_(state["hits"])
-        if EMA:
-            average.load_state_dict(state["average"])
         if SCHEDULE == "plateau":
             plateau.load_state_dict(state["plateau"])
         if WARMUP_ERROR is not None:
             warm_up.load_state_dict(state["warm_up"])
     learner: Any = model
     if PARALLEL == "ddp":
-        learner = wrap_ddp(model, device) if processes.world > 1 else model
+        learner = wrap_ddp(model, device)
     if COMPILE == "always":
         learner = torch.compile(learner)
     if COMPILE == "cuda" and device.type == "cuda":
@@ -683,11 +696,15 @@ def main() -> int:
         else:
             now["model"] = model.state_dict()
             now["optimizer"] = optimizer.state_dict()
-        weights = average.module.state_dict() if EMA else now["model"]
+        if EMA and PARALLEL == "fsdp":
+            now["average"] = whole_state(average.module)
+        elif EMA:
+            now["average"] = average.module.state_dict()
+        if EMA:
+            now["averaged"] = int(average.n_averaged)
+        weights = now["average"] if EMA else now["model"]
         now |= {"history": history, "losses": losses, "hits": hits, "seconds": seconds()}
         now["random"] = random_states(processes)
-        if EMA:
-            now["average"] = average.state_dict()
         if SCHEDULE == "plateau":
             now["plateau"] = plateau.state_dict()
         if WARMUP_ERROR is not None:
@@ -765,7 +782,7 @@ def main() -> int:
                 for number in range(ACCUMULATE):
                     if PARALLEL == "fsdp":
                         average_fsdp(learner, number == ACCUMULATE - 1)
-                    elif processes.world > 1:
+                    else:
                         average_ddp(learner, number == ACCUMULATE - 1)
                     loss, right = learn(learner, *next(batches), half)
                     losses[step] += loss

@@ -263,25 +263,68 @@ def listing(as_json: AsJson = False) -> None:
 @app.command()
 def train(
     spec: Annotated[
-        str,
-        typer.Argument(metavar="[SPEC]", help="A YAML file, or the name of a bundled spec."),
-    ] = "digits",
+        str | None,
+        typer.Argument(
+            metavar="[SPEC]",
+            help="A YAML file, or the name of a bundled spec [digits].",
+            show_default=False,
+        ),
+    ] = None,
     out: Out = None,
     override: Overrides = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the last checkpoint.")
+        bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
     ] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Fine-tune: begin with these weights."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="PLACE", help="Where the images lie on this machine [train.path]."
+        ),
+    ] = None,
     device: Annotated[
-        str | None, typer.Option("--device", help="cpu or cuda [cuda where there is one].")
+        str | None,
+        typer.Option("--device", help="cpu, cuda, or cuda:1 [cuda where there is one]."),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, help="So many together, each on a GPU of its own [1]."),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            metavar="RUN",
+            help="Repeat a run from its manifest.json, and compare the weights.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Emit the training script of a spec and run it."""
 
     def action() -> Outcome:
+        from resnet_dsl.commands.train_options import TrainRequest
         from resnet_dsl.commands.training import train
 
-        return train(spec, out, tuple(override or ()), resume=resume, device=device, quiet=as_json)
+        request = TrainRequest(
+            spec=spec,
+            out=out,
+            overrides=tuple(override or ()),
+            resume=resume,
+            weights=weights,
+            data=data,
+            device=device,
+            processes=processes,
+            quiet=as_json,
+        )
+        if replay is None:
+            return train(request)
+        from resnet_dsl.commands.replay import repeat
+
+        return repeat(replay, request)
 
     _run(action, as_json)
 

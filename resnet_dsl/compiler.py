@@ -22,7 +22,7 @@ from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.program import Program
 from resnet_dsl.ir.text import graph_text, program_text
 from resnet_dsl.language.reading import read_spec
-from resnet_dsl.language.recipes import written_out
+from resnet_dsl.language.recipes import training, written_out
 from resnet_dsl.language.schema import Spec
 from resnet_dsl.language.source import Source, load
 from resnet_dsl.lower import lower
@@ -107,6 +107,14 @@ def spec_hash(source: Source) -> str:
     data = written_out(source)
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def resolved(compilation: Compilation) -> str:
+    """A spec as one file that needs no other, with every setting of its training, in JSON, which is YAML. Read again,
+    it is the same network, with the same hash."""
+    found = training(compilation.spec, compilation.source)
+    data = compilation.source.data | ({"train": dict(found.values)} if found is not None else {})
+    return _visible(json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
 
 
 def _visible(text: str) -> str:

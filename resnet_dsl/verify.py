@@ -74,6 +74,7 @@ def import_emitted(path: Path) -> Any:
     module: ModuleType = importlib.util.module_from_spec(spec)
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)
+    sys.modules[module.__name__] = module  # dataclasses look themselves up there
     try:
         spec.loader.exec_module(module)
     finally:

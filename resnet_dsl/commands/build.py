@@ -14,8 +14,8 @@ from resnet_dsl.artifacts import Artifacts, output_folder
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.output import Outcome, no_option, shell_path, size
 from resnet_dsl.commands.room import check_room
-from resnet_dsl.commands.run import standardised
-from resnet_dsl.compiler import Compilation, Precision, compile_spec, torch_source
+from resnet_dsl.commands.run import RESOLVED, standardised
+from resnet_dsl.compiler import Compilation, Precision, compile_spec, resolved, torch_source
 from resnet_dsl.ir.ops import Activation, BatchNorm, Conv, FrozenBatchNorm, GroupNorm
 from resnet_dsl.render import safe
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from resnet_dsl.backends.onnx.writer import OnnxReport
     from resnet_dsl.ir.graph import Graph
     from resnet_dsl.weights.store import Weights
+
+STRIDES_IN_POINTWISE = (
+    "this network has strides in 1×1 convolutions (the paper's v1), and those of torchvision "
+    'and timm have them in 3×3 ones ("v1.5"), under the same names and shapes: '
+    "make sure that the file is of the former"
+)
+"""A warning about weights of other projects, for networks of which `strides_in_pointwise` is true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +96,7 @@ def weights_of(
     weights, saved_with, notes = from_file(path, compilation.graph)
     notes += standardised(path, compilation.program.spec_hash)
     if saved_with is None and strides_in_pointwise(compilation.graph):
-        notes.append(
-            "this network has strides in 1×1 convolutions (the paper's v1), and those of torchvision "
-            'and timm have them in 3×3 ones ("v1.5"), under the same names and shapes: '
-            "make sure that the file is of the former"
-        )
+        notes.append(STRIDES_IN_POINTWISE)
     if saved_with not in (None, compilation.program.spec_hash):
         notes.append(
             "the file was saved with another spec: names and shapes fit, but nothing tells whether "
@@ -172,6 +175,7 @@ def _train(
 
     settings = checked_settings(compilation, spec, options.overrides, options.out)
     artifacts.text("train.py", emit(settings))
+    artifacts.text(RESOLVED, resolved(compilation))
 
 
 def _next(spec: str, folder: Path, options: BuildOptions) -> list[str]:

@@ -14,6 +14,7 @@ from resnet_dsl.backends.tensorrt.products import available
 from resnet_dsl.commands.build import BuildOptions, build
 from resnet_dsl.commands.engine import EngineRequest, compile_engine
 from resnet_dsl.commands.output import Outcome, facts, shell_path, size
+from resnet_dsl.commands.train_options import TrainRequest
 from resnet_dsl.commands.training import DEFAULT_SPEC, train
 from resnet_dsl.verify import import_emitted, require, run_targets
 
@@ -36,7 +37,7 @@ def demo(out: Path, *, quiet: bool = False) -> Outcome:
     )
     trained = steps.run(
         "train a small residual net on scikit-learn's digits",
-        lambda: train(DEFAULT_SPEC, digits, (), quiet=quiet),
+        lambda: train(TrainRequest(out=digits, quiet=quiet)),
     )
     result = trained.data["result"]
     weights = Path(result["weights"])
@@ -119,11 +120,13 @@ class _Steps:
 def _compare(folder: Path, weights: Path, result: dict[str, Any]) -> tuple[float, float]:
     """The accuracy in percent of the graph on the test images, and its largest difference from the
     torch module, as a part of the largest output."""
-    _, _, images, labels = import_emitted(folder / "train.py").load_data()
+    _, test = import_emitted(folder / "train.py").load_data(Path())
     mean, std = (np.reshape(result[key], (1, -1, 1, 1)) for key in ("mean", "std"))
-    standardised = ((images.numpy() - mean) / std).astype(np.float32)
+    pixels = test.images.numpy()
+    images = pixels / 255 if pixels.dtype == np.uint8 else pixels
+    standardised = ((images - mean) / std).astype(np.float32)
     outputs = run_targets(
         folder / f"{DEFAULT_SPEC}.py", weights, folder / f"{DEFAULT_SPEC}.onnx", standardised
     )
-    right = (outputs.onnxruntime.argmax(1) == labels.numpy()).mean()
+    right = (outputs.onnxruntime.argmax(1) == test.labels.numpy()).mean()
     return 100 * float(right), outputs.largest_difference

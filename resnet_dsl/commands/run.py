@@ -1,20 +1,69 @@
-"""What a run of the training script has left beside its weights: `result.json`."""
+"""What a run of the training script has left beside its weights: its files, and what `result.json` says."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-_MOST_BYTES = 1 << 20
+from resnet_dsl.artifacts import Written
+
+RESOLVED = "spec.json"
+"""The spec with everything resolved, beside the script of the run."""
+INITIAL = "initial.safetensors"
+"""The weights that a fine-tuning begins with, likewise."""
+
+FILES = (
+    "last.safetensors",
+    "best.safetensors",
+    "state.pt",
+    "state.previous.pt",
+    "state.old.pt",
+    "metrics.jsonl",
+    "result.json",
+    "manifest.json",
+    "curves.svg",
+    "curves.png",
+)
+"""What the script writes into the folder of a run, besides the events of TensorBoard."""
+
+Stamp: TypeAlias = tuple[int, int]
+_MOST_BYTES = 1 << 22
+
+
+def stamps(run: Path) -> dict[str, Stamp | None]:
+    """Of each file that a run may have, what is another once it has been written; None where there is none."""
+    return {name: _stamp(run / name) for name in FILES}
+
+
+def files_of(run: Path, before: Mapping[str, Stamp | None]) -> Iterator[Written]:
+    """The files of a run; `before` are their stamps from before it."""
+    for name, stamp in before.items():
+        file = run / name
+        if (now := _stamp(file)) is not None:
+            yield Written(file, file.stat().st_size, "unchanged" if now == stamp else "written")
+
+
+def _stamp(file: Path) -> Stamp | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def outcome_of(run: Path) -> dict[str, Any] | None:
     """What the result of a run says; None where there is none that can be read."""
+    return read_json(run / "result.json")
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """A mapping in a file; None where there is none that can be read."""
     try:
-        with (run / "result.json").open(encoding="utf-8") as file:
-            found = json.loads(file.read(_MOST_BYTES))
+        with file.open(encoding="utf-8") as opened:
+            found = json.loads(opened.read(_MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -32,6 +81,13 @@ def standardised(weights: Path, spec_hash: str) -> list[str]:
     mean, std = _numbers(found.get("mean")), _numbers(found.get("std"))
     if not mean or not std:
         return []
+    if len(mean) > len(std):
+        return [
+            "the training subtracted the mean image from its images, of numbers from 0 to 1, and the network wants "
+            "such images (the `result.json` beside the weights has it, channel by channel and row by row)"
+        ]
+    if set(mean) == {0.0} and set(std) == {1.0}:
+        return ["the training took its images as they are, as numbers from 0 to 1"]
     return [
         "the training standardised its images, and the network wants such: (image - mean) / std for each channel, "
         f"of images from 0 to 1, with mean {_listed(mean)} and std {_listed(std)} "

@@ -2,177 +2,152 @@
 
 from __future__ import annotations
 
-import os
+import re
 import shlex
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGINT, SIGTERM
 
 from resnet_dsl.artifacts import Artifacts, Written, output_folder
 from resnet_dsl.backends.trainer.emit import emit
+from resnet_dsl.backends.trainer.settings import TrainSettings
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.build import BuildOptions, again
+from resnet_dsl.commands.launch import launch
 from resnet_dsl.commands.output import ChildExitError, Outcome, no_option, shell_path
-from resnet_dsl.commands.run import outcome_of, standardised
+from resnet_dsl.commands.run import (
+    INITIAL,
+    RESOLVED,
+    files_of,
+    outcome_of,
+    stamps,
+    standardised,
+)
 from resnet_dsl.commands.settings import checked_settings
-from resnet_dsl.compiler import compile_spec, torch_source
-from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.commands.states import check_state, spec_of_state
+from resnet_dsl.commands.train_options import TrainRequest, check_options
+from resnet_dsl.compiler import Compilation, compile_spec, resolved, torch_source
+from resnet_dsl.errors import CompileError
+from resnet_dsl.render import safe
 from resnet_dsl.verify import require
 
 DEFAULT_SPEC = "digits"
-_OF_A_RUN = (
-    "last.safetensors",
-    "best.safetensors",
-    "state.pt",
-    "state.old.pt",
-    "metrics.jsonl",
-    "result.json",
-)
+
+_PACKAGES = ("PIL", "sklearn", "torch", "torchvision")
 
 
-def train(
-    spec: str,
-    out: Path | None,
-    overrides: tuple[str, ...],
-    *,
-    resume: bool = False,
-    device: str | None = None,
-    quiet: bool = False,
-) -> Outcome:
-    """Emit `<name>.py` and `train.py`, and run the latter in a process of its own.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A training whose files are there, and that can begin."""
+
+    settings: TrainSettings
+    folder: Path
+    written: tuple[Written, ...]
+    notes: tuple[tuple[str, str], ...]
+
+    @property
+    def run(self) -> Path:
+        """Where the script writes."""
+        return self.folder / "run"
+
+
+def train(request: TrainRequest) -> Outcome:
+    """Emit `<name>.py`, `train.py` and `spec.json`, and run the script in a process of its own, or several.
 
     Raises CompileError, and ChildExitError where the script did not end well.
     """
-    compilation = compile_spec(find_spec(spec), overrides)
-    name = compilation.spec.name
-    folder = output_folder(out, name)
-    settings = checked_settings(compilation, spec, overrides, out)
-    require("torch", "safetensors", *(["sklearn"] if settings.data == "digits" else []))
-    run = folder / "run"
-    if resume:
-        _check_state(run / "state.pt", settings.spec_hash, _anew(spec, out, overrides))
+    compilation = compile_spec(find_spec(request.spec or DEFAULT_SPEC), request.overrides)
+    return run_script(request, prepare(request, compilation))
+
+
+def prepare(request: TrainRequest, compilation: Compilation) -> Prepared:
+    """Check everything that can be known before the script runs, and write its files. Raises CompileError."""
+    settings = checked_settings(
+        compilation, request.spec or DEFAULT_SPEC, request.overrides, request.out
+    )
+    check_options(request, settings)
+    script = emit(settings)
+    require(*(name for name in _PACKAGES if _imports(script, name)))
+    name = settings.name
+    folder = output_folder(request.out, name)
+    if request.resume:
+        anew, begun = _anew(settings, request.out), _begun(folder, settings.spec_hash)
+        check_state(folder / "run", settings.spec_hash, anew, begun)
+    notes: list[tuple[str, str]] = []
     with Artifacts(folder) as artifacts:
         artifacts.text(f"{name}.py", torch_source(compilation))
-        artifacts.text("train.py", emit(settings))
-    before = {name: _stamp(run / name) for name in _OF_A_RUN}
-    command = [sys.executable, no_option(folder / "train.py"), f"--out={no_option(run)}"]
-    command += ["--resume"] if resume else []
-    command += [f"--device={device}"] if device is not None else []
-    status = _run(command, quiet=quiet)
+        artifacts.text("train.py", script)
+        artifacts.text(RESOLVED, resolved(compilation))
+        if request.weights is not None:
+            from resnet_dsl.commands.initial import initial_weights
+
+            initial = initial_weights(compilation, request.weights, settings.seed)
+            initial.write(artifacts)
+            notes = [("weights", note) for note in initial.notes]
+    return Prepared(settings, folder, artifacts.records, tuple(notes))
+
+
+def run_script(request: TrainRequest, prepared: Prepared) -> Outcome:
+    """Run the script to its end. Raises ChildExitError where that is not a good one."""
+    run, settings = prepared.run, prepared.settings
+    before = stamps(run)
+    if not request.quiet:
+        for about, text in prepared.notes:
+            print(safe(f"{about:<9} {text}"), flush=True)
+    command = [sys.executable, no_option(prepared.folder / "train.py"), f"--out={no_option(run)}"]
+    command += [f"--weights={no_option(prepared.folder / INITIAL)}"] if request.weights else []
+    command += ["--resume"] if request.resume else []
+    command += [f"--data={no_option(request.data)}"] if request.data is not None else []
+    command += [f"--device={request.device}"] if request.device is not None else []
+    command += request.arguments
+    status = launch(
+        command,
+        processes=request.processes or 1,
+        environment=request.environment,
+        quiet=request.quiet,
+    )
     if status:
         raise ChildExitError(status)
     last = run / "last.safetensors"
+    notes = [("weights", note) for note in standardised(last, settings.spec_hash)]
+    options = BuildOptions((), request.out, request.overrides, weights=last)
     return Outcome(
         data={
-            "name": name,
+            "name": settings.name,
             "run": str(run),
             "checkpoint": str(last),
             "result": outcome_of(run) or {},
         },
-        written=[*artifacts.records, *_of_run(run, before)],
-        # The script has said what is next to whoever watched it.
-        next=[again("build", spec, "onnx", BuildOptions((), out, overrides, weights=last))]
-        if quiet
-        else [],
-        notes=[("weights", note) for note in standardised(last, settings.spec_hash)],
+        written=[*prepared.written, *files_of(run, before)],
+        # The script has said what is next to whoever watched it, and so have we of the weights it began with.
+        next=[again("build", settings.spec, "onnx", options)] if request.quiet else [],
+        notes=[*(prepared.notes if request.quiet else ()), *notes],
     )
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
-    """What is another once the file has been written; None where there is none."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
+def _imports(script: str, package: str) -> bool:
+    """Whether the script needs a package."""
+    return re.search(rf"^\s*(from|import) {package}\b", script, re.M) is not None
 
 
-def _of_run(run: Path, before: Mapping[str, tuple[int, int] | None]) -> Iterator[Written]:
-    """The files of a run; `before` are their stamps from before it."""
-    for name, stamp in before.items():
-        file = run / name
-        if (now := _stamp(file)) is not None:
-            yield Written(file, file.stat().st_size, "unchanged" if now == stamp else "written")
-
-
-def _anew(spec: str, out: Path | None, overrides: Sequence[str]) -> str:
+def _anew(settings: TrainSettings, out: Path | None) -> str:
     """The command that begins the training from its start."""
-    words = ["resnet-dsl", "train", no_option(spec)]
-    for override in overrides:
+    words = ["resnet-dsl", "train", settings.spec]
+    for override in settings.overrides:
         words += ["--set", override]
     words += ["--out", shell_path(out)] if out is not None else []
     return shlex.join(words)
 
 
-def _check_state(state: Path, spec_hash: str, anew: str) -> None:
-    """Raise CompileError RD653 where there is nothing that this training could go on from."""
-    begin = f"begin it anew: {anew}"
-    if not os.path.exists(state):
-        raise CompileError(
-            Diagnostic(
-                "RD653",
-                "there is no training to go on with",
-                why=f"there is no `{state}`, which a training writes after each epoch and when it is interrupted",
-                hint=begin,
-            )
-        )
-    from resnet_dsl.weights.torch_file import read_objects
-
+def _begun(folder: Path, spec_hash: str) -> str | None:
+    """The command that goes on with the other run that is in a folder; None where its spec is not there."""
+    kept, trained = folder / RESOLVED, spec_of_state(folder / "run")
+    if trained is None or trained == spec_hash or not kept.is_file():
+        return None
     try:
-        found = read_objects(state)
-    except CompileError as error:
-        raise CompileError(
-            Diagnostic(
-                "RD653",
-                "the training cannot go on",
-                why="; ".join(item.message for item in error.diagnostics),
-                hint=begin,
-            )
-        ) from error
-    of_spec = found.get("spec") if isinstance(found, dict) else None
-    if of_spec != spec_hash:
-        raise CompileError(
-            Diagnostic(
-                "RD653",
-                "the training cannot go on",
-                why=f"`{state}` is of another network or another recipe",
-                hint=f"give the spec and the --set that it was begun with; or {begin}",
-            )
-        )
-
-
-def _run(command: list[str], *, quiet: bool) -> int:
-    """Run the script with this terminal; a signal to us is the script's to answer."""
-    with (
-        subprocess.Popen(command, stdout=sys.stderr if quiet else None) as child,
-        _handed_on(child),
-    ):
-        status = child.wait()
-    if status >= 0:
-        return status
-    print(f"the training was ended by {signal.Signals(-status).name}", file=sys.stderr)
-    return 128 - status
-
-
-@contextmanager
-def _handed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C reaches the child through the terminal already; what else ends a process is passed on, as SIGTERM."""
-
-    def ignore(_number: int, _frame: object) -> None:
-        return
-
-    def terminate(_number: int, _frame: object) -> None:
-        child.send_signal(SIGTERM)
-
-    endings = [SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, terminate) for number in endings}
-    before[SIGINT] = signal.signal(SIGINT, ignore)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if compile_spec(kept).program.spec_hash != trained:
+            return None
+    except CompileError:
+        return None
+    words = ["resnet-dsl", "train", shell_path(kept), "--out", shell_path(folder), "--resume"]
+    return shlex.join(words)

@@ -18,7 +18,7 @@ ONE = STUDY.replace("[6, 10]", "[6]").replace("seeds: [0, 1]", "seeds: [3]")
 def test_a_study_that_is_interrupted_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("sklearn")
-    write(tmp_path, ONE, SPEC.replace("epochs: 3", "epochs: 24"))
+    write(tmp_path, ONE, SPEC.replace("epochs: 3", "epochs: 16"))
     command = ("study", "tiny.yaml", "--out", "out", "--set", "train.threads=1")
     with begin(*command, cwd=tmp_path) as running:
         wait_for(lambda: list((tmp_path / "out").glob("runs/*/run/state.pt")))

@@ -133,7 +133,7 @@ def test_data_have_every_run(finished: Finished) -> None:
 
 def test_an_epoch_that_was_chosen_on_the_test_images_is_told(finished: Finished) -> None:
     assert not any("chosen" in note for note in notes(finished.rows))
-    finish(finished.out, finished.runs["net=plain depth=6 seed=0"], best_by="test_error")
+    finish(finished.out, finished.runs["net=plain depth=6 seed=0"], selected_on="test")
     assert any("chosen on the test images" in note for note in notes(finished.rows))
 
 

@@ -124,8 +124,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
     said = [
         "Means over the seeds, ± their sample standard deviation. MACs are of one image, forward."
     ]
-    chosen = {one.result.get("best_by") for row in rows for one in row.finished}
-    if "test_error" in chosen:
+    chosen = {one.result.get("selected_on") for row in rows for one in row.finished}
+    if "test" in chosen:
         said.append(
             "The best epoch was chosen on the test images, so its error is an optimistic one."
         )

@@ -1,12 +1,23 @@
-"""The random numbers that a network draws in training (dropout, drop path), kept with the state of a run."""
+"""Random numbers: streams by name, and those that a network draws in training (dropout, drop path), which are kept with
+the state of a run."""
 
 from __future__ import annotations
+
+import hashlib
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from resnet_dsl.runtime.parallel import Processes
+
+
+def stream(*key: str | int) -> torch.Generator:
+    """A generator for what is drawn under a key, such as "epoch", seed, number: the same numbers
+    everywhere, and none that another key has."""
+    text = " ".join(map(str, key)).encode()
+    seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
+    return torch.Generator().manual_seed(seed)
 
 
 def random_states(processes: Processes) -> list[Tensor]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision.transforms import v2
 
 from resnet_dsl.runtime.augment import draw_offsets, shifted
+from resnet_dsl.runtime.chance import stream
 from resnet_dsl.runtime.data import ArrayData
+from resnet_dsl.runtime.data_images import centre_crop
 
 
 class Held:
@@ -50,7 +54,7 @@ class HeldAndShifted:
         self, epoch: int, order: Tensor, positions: Iterable[Tensor]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """As in `Held`. Where images are cut follows from the seed and the epoch."""
-        draws = torch.Generator().manual_seed(1_000_003 * self.seed + epoch)
+        draws = stream("offsets", self.seed, epoch)
         order = order.to(self.labels.device)
         offsets = draw_offsets(len(order), self.pad, draws).to(order.device)
         height, width = self.size
@@ -58,3 +62,17 @@ class HeldAndShifted:
             here = here.to(order.device)
             images = shifted(self.images, order[here], offsets[here], height, width)
             yield images, self.labels[order[here]]
+
+
+def sample_held(data: ArrayData, index: int) -> tuple[Image.Image, int]:
+    """An image by its number, grey or in colours, and its label."""
+    image: Image.Image = v2.functional.to_pil_image(data.images[index])
+    return image, int(data.labels[index])
+
+
+def resized(data: ArrayData, size: tuple[int, int], resize: int) -> ArrayData:
+    """The data as images of that height and width: their shorter side scaled to `resize` pixels, and
+    of that the centre."""
+    crop = centre_crop(size, resize)
+    images = [crop(sample_held(data, index)[0]) for index in range(len(data))]
+    return ArrayData(torch.stack(images), data.labels, data.classes)

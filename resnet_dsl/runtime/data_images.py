@@ -59,6 +59,22 @@ def centre_crop(size: tuple[int, int], resize: int) -> nn.Module:
     return crop
 
 
+class OfSize:
+    """Takes an image as it is. Raises DataError if that is not of the given height and width."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        found = image.height, image.width
+        if found != self.size:
+            raise DataError(
+                f"an image is {times(found)} pixels and the network takes {times(self.size)}\n"
+                f"write `resize: {min(self.size)}` and a `crop` in the train section"
+            )
+        return image
+
+
 def decode_image(
     content: bytes, name: str, channels: int, size: tuple[int, int], crop: Crop | None
 ) -> Tensor:

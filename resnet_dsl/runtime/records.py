@@ -1,11 +1,14 @@
-"""What a run shows and writes beside its weights: the line of progress, metrics, its outcome, how it can be repeated."""
+"""What a run shows, and writes beside its weights: its progress, metrics, outcome, and how it can be repeated."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import torch
 from torch import Tensor
 
 from resnet_dsl.runtime.checkpoints import put_state_aside, write
+
+MEAN_IMAGE = "mean_image.safetensors"
 
 
 def show(line: str, *, epoch_ends: bool = False) -> None:
@@ -29,14 +34,23 @@ def end_line() -> None:
         print(flush=True)
 
 
-def begin_folder(out: Path, history: list[dict[str, Any]], *, resumed: bool) -> None:
-    """Makes the folder of a run. What a run before it would have gone on from is put aside, unless
-    this is that run. Raises OSError."""
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a file by a value as JSON. Raises OSError."""
+    write(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def begin_folder(
+    out: Path, history: list[dict[str, Any]], manifest: dict[str, Any], *, resumed: bool
+) -> None:
+    """Makes the folder of a run, which has no outcome yet. What a run before it would have gone on
+    from is put aside, unless this is that run. Raises OSError."""
     out.mkdir(parents=True, exist_ok=True)
     old = None if resumed else put_state_aside(out)
     if old is not None:
-        print(f"the state of the run before this one is kept as {old}")
+        print(f"the state of the run before this one is kept as {old}", flush=True)
+    (out / "result.json").unlink(missing_ok=True)
     write(out / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in history).encode())
+    write_json(out / "manifest.json", manifest)
 
 
 def record(out: Path, line: dict[str, Any], scalars: Any) -> None:
@@ -72,11 +86,32 @@ def surroundings(device: torch.device, world: int) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "packages": installed("numpy", "pillow", "scikit-learn", "torchvision"),
         "cuda": torch.version.cuda if gpu else None,
-        "system": platform.system(),
-        "processor": platform.processor() or platform.machine(),
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
         "gpu": gpu,
         "device": str(device),
         "threads": torch.get_num_threads(),
         "processes": world,
     }
+
+
+def installed(*names: str) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def processor() -> str:
+    """What the processor calls itself, and the instructions that torch uses of it."""
+    name = platform.processor() or platform.machine()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import math
 import os
 import shlex
@@ -17,6 +16,9 @@ from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+if __name__ == "__main__":  # Ctrl-C ends the script quietly, also while torch is imported
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import torch
 from torch import Tensor, nn
@@ -42,9 +44,10 @@ from resnet_dsl.runtime.augment import (
     padded_reflect,
     standardised,
 )
-from resnet_dsl.runtime.chance import random_states, restore_random
+from resnet_dsl.runtime.chance import random_states, restore_random, stream
 from resnet_dsl.runtime.checkpoints import (
     StateError,
+    digest,
     has_state,
     load_state,
     save_state,
@@ -67,9 +70,9 @@ from resnet_dsl.runtime.data_files import (
     hold_out_files,
     open_folder,
 )
-from resnet_dsl.runtime.data_folder import load_folder
-from resnet_dsl.runtime.data_held import Held, HeldAndShifted
-from resnet_dsl.runtime.data_images import centre_crop
+from resnet_dsl.runtime.data_folder import load_folders
+from resnet_dsl.runtime.data_held import Held, HeldAndShifted, resized, sample_held
+from resnet_dsl.runtime.data_images import OfSize, centre_crop
 from resnet_dsl.runtime.data_shards import fingerprint_shards, open_shards, shard_order
 from resnet_dsl.runtime.data_statistics import (
     channel_moments,
@@ -106,6 +109,7 @@ from resnet_dsl.runtime.parallel import (
 )
 from resnet_dsl.runtime.recompute import recompute
 from resnet_dsl.runtime.records import (
+    MEAN_IMAGE,
     begin_folder,
     end_line,
     first_bad,
@@ -113,6 +117,7 @@ from resnet_dsl.runtime.records import (
     record,
     show,
     surroundings,
+    write_json,
 )
 from resnet_dsl.runtime.schedules import ErrorWarmUp, Plateau, climb, cosine, linear, stepped
 from resnet_dsl.runtime.sharding import (
@@ -132,125 +137,143 @@ from resnet_dsl.runtime.transforms import (
     area_crop,
     trivial_augment,
 )
-from resnet_dsl.runtime.tuning import WeightsError, begin_from, fast_bfloat16, freeze, keep_memory
+from resnet_dsl.runtime.tuning import (
+    WeightsError,
+    begin_from,
+    fast_bfloat16,
+    freeze,
+    in_bfloat16,
+    keep_memory,
+)
 
 # -- settings
 # What is trained, and on what.
 NETWORK: str = "network"
-SPEC: str = "network"
-SPEC_HASH: str = ""
-OVERRIDES: tuple[str, ...] = ()
-FOLDER: str = ""
-DATA: Any = "digits"  # digits, cifar10, cifar100, folder, shards or fake
-DATA_PATH: str = ""  # where the images lie; --data says another place
-DOWNLOAD: bool = False
+SPEC: str = "network"  # what the network was compiled from
+OVERRIDES: tuple[str, ...] = ()  # with these words of `--set`
+SPEC_SHA256: str = ""
+DATA: Any = "digits"
+DATA_PATH: str = ""  # where the images lie; --data names another place
+DOWNLOAD: bool = False  # fetches them if they are not there
 VALIDATION: int = 0  # training images held out to choose the best epoch
-MEMORY: bool = True
+MEMORY: bool = True  # all images are held on the device
 CLASSES: int = 10
-SHAPE: tuple[int, int, int] = (3, 32, 32)  # channels, height, width
-TRAIN_SIZE: int | None = None  # height and width of the images for training
-RESIZE: int | None = None  # shorter side before the centre crop
-WORKERS: int | None = None
-NORMALISE: str = "channel"  # channel, pixel or none
-MEAN: tuple[float, ...] | None = None
+SHAPE: tuple[int, int, int] = (3, 32, 32)  # of an image: channels, height, width
+TRAIN_SIZE: tuple[int, int] = (32, 32)  # height and width of training images
+RESIZE: int | None = None  # pixels of the shorter side before the centre crop
+WORKERS: int | None = None  # processes that decode images
+NORMALISE: str = "channel"
+MEAN: tuple[float, ...] | None = None  # of each channel, black being 0 and white 1
 STD: tuple[float, ...] | None = None
 
-# How its images are drawn. Lengths in pixels.
-PAD: int = 0
+# How training images are varied. Lengths in pixels.
+PAD: int = 0  # on each side, before an image of the old size is cut from anywhere
 PAD_MODE: str = "black"
 FLIP: str = "none"
-CUTOUT: int = 0
+CUTOUT: int = 0  # side of a square that is blotted out
 CROP: str = "none"
-SCALE_RANGE: tuple[int, int] = (256, 480)
-AREA_RANGE: tuple[float, float] = (0.08, 1.0)
-RATIO_RANGE: tuple[float, float] = (0.75, 1.3333)
-COLOUR_PCA: float = 0.0
+SCALE_RANGE: tuple[int, int] = (256, 480)  # of the shorter side
+AREA_RANGE: tuple[float, float] = (0.08, 1.0)  # a crop's share of the image
+RATIO_RANGE: tuple[float, float] = (0.75, 1.3333)  # of its width to its height
+COLOUR_PCA: float = 0.0  # deviation along the principal colours
 AUTO_AUGMENT: str = "none"
 RAND_OPS: int = 2
-RAND_MAGNITUDE: float = 3.0
-RAND_STD: float = 0.0
-ERASING: float = 0.0  # the probability
-MIXUP: float = 0.0
-CUTMIX: float = 0.0
-REPEATS: int = 1
-BATCH_SIZE: int = 128  # of all processes and micro-batches together
-ACCUMULATE: int = 1
+RAND_MAGNITUDE: float = 3.0  # of 10
+RAND_STD: float = 0.0  # deviation of the magnitude
+ERASING: float = 0.0  # probability that a box is blotted out
+MIXUP: float = 0.0  # both shares are drawn from Beta(MIXUP, MIXUP)
+CUTMIX: float = 0.0  # likewise
+REPEATS: int = 1  # copies of an image in an epoch
 
-# How it learns. Times in epochs.
-EPOCHS: int = 0
-ITERATIONS: int = 0
+# How the network learns.
+BATCH_SIZE: int = 128  # of all processes together
+ACCUMULATE: int = 1  # micro-batches in a batch
+EPOCHS: int = 0  # in which all times below are given
+ITERATIONS: int = 0  # in which all times below are given
 OPTIMISER: str = "sgd"
-LR: float = 0.1
+LR: float = 0.1  # the highest learning rate
 MOMENTUM: float = 0.9
 BETA2: float = 0.999
 NESTEROV: bool = False
 WEIGHT_DECAY: float = 0.0
 DECAY_NORMS: bool = False
-CLIP: float = 0.0
+CLIP: float = 0.0  # the largest norm of all gradients together
 LOSS: str = "cross_entropy"
 LABEL_SMOOTHING: float = 0.0
 SCHEDULE: str = "cosine"
 MILESTONES: tuple[int, ...] = ()
-GAMMA: float = 0.1
-PATIENCE: int = 10
+GAMMA: float = 0.1  # what the rate is multiplied by
+PATIENCE: int = 10  # epochs without a lower error, after which it is
 WARMUP: int = 0
-WARMUP_LR: float = 0.0
-WARMUP_ERROR: float | None = None  # percent
-EMA: float = 0.0
-EMA_EVERY: int = 1
-FREEZE: tuple[str, ...] = ()
-LOSS_LIMIT: float = 100.0
-TEST_FLIP: bool = False
+WARMUP_LR: float = 0.0  # the rate that it begins with
+WARMUP_ERROR: float | None = None  # percent; above it the rate stays WARMUP_LR
+EMA: float = 0.0  # of the weights; the average is what is tested and kept
+EMA_EVERY: int = 1  # iterations between two updates of the average
+FREEZE: tuple[str, ...] = ()  # parts that stay as they are
+LOSS_LIMIT: float = 100.0  # a loss above it ends the training
 
 # Where it runs.
 SEED: int = 0
 THREADS: int | None = None
-PRECISION: str = "fp32"  # fp32, bf16, or auto: bf16 where the processor has it
+PRECISION: str = "fp32"
 COMPILE: str = "never"
 PARALLEL: str = "ddp"
 SYNC_BATCHNORM: bool = False
-RECOMPUTE: tuple[str, ...] = ()
-SAVE_MINUTES: float = 10.0
+RECOMPUTE: tuple[str, ...] = ()  # stages whose activations are computed again for the gradient
+SAVE_MINUTES: float = 10.0  # between two saves within an epoch
+TEST_FLIP: bool = False
 OUT: str = "runs/network"
+FOLDER: str = ""  # where the commands at the end are to write
+
+# All of them, as the manifest of a run says them.
+SETTINGS = {
+    name: value
+    for name, value in list(globals().items())
+    if name.isupper() and not isinstance(value, type)
+}
 # -- end of the settings
 
 
 def load_data(path: Path) -> tuple[Any, Any]:
-    """The images for training, and those for the test."""
-    if DATA == "digits":
-        return load_digits_images("train"), load_digits_images("test")
-    if DATA == "fake":
-        train = fake_images(4 * BATCH_SIZE, SHAPE, CLASSES, seed=0)
-        return train, fake_images(BATCH_SIZE, SHAPE, CLASSES, seed=1)
-    open_split: Any
-    if DATA == "shards":
-        open_split = functools.partial(open_shards, path, channels=SHAPE[0], classes=CLASSES)
-    elif DATA == "folder" and MEMORY:
-        open_split = functools.partial(
-            load_folder,
+    """The images for training, and those for the test. Raises DataError."""
+    if DATA == "folder" and MEMORY:
+        train, test = load_folders(
             path,
+            ("train", "test"),
             channels=SHAPE[0],
             size=SHAPE[1:],
             resize=RESIZE,
         )
+        return train, test
+    open_split: Any
+    if DATA == "shards":
+        open_split = functools.partial(open_shards, path, channels=SHAPE[0], classes=CLASSES)
     elif DATA == "folder":
         open_split = functools.partial(open_folder, path, channels=SHAPE[0])
     else:
         open_split = functools.partial(load_cifar, path, DATA, download=DOWNLOAD)
-    return open_split(split="train"), open_split(split="test")
+    return open_split("train"), open_split("test")
 
 
-def check_data(data: Any) -> str:
-    """A hash of the data. Raises DataError where they are not what the network is for."""
+def check_data(train: Any, test: Any) -> dict[str, str]:
+    """A hash of the images for training, and of those for the test. Raises DataError where they are
+    not what the network is for."""
     if DATA == "shards":
-        return fingerprint_shards(data)
-    if MEMORY:
-        check_fits(data, shape=SHAPE, classes=CLASSES)
-        return fingerprint(data)
-    check_classes(data.classes, CLASSES)
-    if CROP == "none" and RESIZE is None:
-        check_file_sizes(data, SHAPE[1:])
-    return fingerprint_files(data)
+        return {"train": fingerprint_shards(train), "test": fingerprint_shards(test)}
+    if DATA == "folder" and not MEMORY:
+        for data in (train, test):
+            check_classes(data.classes, CLASSES)
+        if CROP == "none":
+            check_file_sizes(train, SHAPE[1:])
+        if RESIZE is None:
+            check_file_sizes(test, SHAPE[1:])
+        return {"train": fingerprint_files(train), "test": fingerprint_files(test)}
+    for data in (train, test):
+        if CROP == "none":
+            check_fits(data, shape=SHAPE, classes=CLASSES)
+        else:
+            check_classes(data.classes, CLASSES)
+    return {"train": fingerprint(train), "test": fingerprint(test)}
 
 
 def workers() -> int:
@@ -261,48 +284,47 @@ def workers() -> int:
     return max(1, (os.cpu_count() or 1) // here)
 
 
-def training_source(data: Any, seed: int, processes: Processes) -> Any:
-    """The training images as batches: cut and changed where that is done image by image."""
-    if MEMORY and PAD and PAD_MODE == "reflect":
-        return HeldAndShifted(data, processes.device, PAD, padded_reflect, seed)
-    if MEMORY and PAD:
-        return HeldAndShifted(data, processes.device, PAD, padded_black, seed)
-    if MEMORY:
-        return Held(data, processes.device)
-    size = (TRAIN_SIZE, TRAIN_SIZE) if TRAIN_SIZE is not None else SHAPE[1:]
+def streamed(data: Any, transform: Any, seed: int) -> Streamed:
+    """Images as batches, of which each is read, and changed by `transform`, when it is needed."""
+    if DATA in ("shards", "folder"):
+        return Streamed(data.sample, transform, seed=seed, workers=workers())
+    return Streamed(functools.partial(sample_held, data), transform, seed=seed, workers=workers())
+
+
+def training_transform() -> Any:
+    """What is done to an image before it is trained on, as far as it is done one by one."""
     parts: list[Any] = []
+    if CROP == "none":
+        parts.append(OfSize(SHAPE[1:]))
     if CROP == "scale":
-        parts.append(ScaleCrop(size, SCALE_RANGE))
-    elif CROP == "area":
-        parts.append(area_crop(size, AREA_RANGE, RATIO_RANGE))
-    elif PAD and PAD_MODE == "reflect":
-        parts.append(v2.RandomCrop(size, padding=PAD, padding_mode="reflect"))
+        parts.append(ScaleCrop(TRAIN_SIZE, SCALE_RANGE))
+    if CROP == "area":
+        parts.append(area_crop(TRAIN_SIZE, AREA_RANGE, RATIO_RANGE))
+    if PAD and PAD_MODE == "reflect":
+        parts.append(v2.RandomCrop(TRAIN_SIZE, padding=PAD, padding_mode="reflect"))
     elif PAD:
-        parts.append(v2.RandomCrop(size, padding=PAD))
+        parts.append(v2.RandomCrop(TRAIN_SIZE, padding=PAD))
     if AUTO_AUGMENT == "trivial":
         parts.append(trivial_augment())
-    elif AUTO_AUGMENT == "rand":
+    if AUTO_AUGMENT == "rand":
         parts.append(RandAugment(RAND_OPS, RAND_MAGNITUDE, RAND_STD))
-    transform = v2.Compose([*parts, v2.PILToTensor()])
-    return Streamed(data.sample, transform, seed=seed, workers=workers())
+    return v2.Compose([*parts, v2.PILToTensor()])
 
 
-def testing_source(data: Any, processes: Processes) -> Any:
+def testing_source(data: Any, device: torch.device) -> Any:
     """Images as batches, as they are tested: nothing in them is left to chance."""
     if MEMORY:
-        return Held(data, processes.device)
-    transform = centre_crop(SHAPE[1:], RESIZE) if RESIZE is not None else v2.PILToTensor()
-    return Streamed(data.sample, transform, seed=0, workers=workers())
+        return Held(data, device)
+    if RESIZE is not None:
+        return streamed(data, centre_crop(SHAPE[1:], RESIZE), seed=0)
+    return streamed(data, v2.Compose([OfSize(SHAPE[1:]), v2.PILToTensor()]), seed=0)
 
 
-def statistics(data: Any, processes: Processes) -> tuple[Tensor, Tensor]:
+def statistics(data: Any, device: torch.device) -> tuple[Tensor, Tensor]:
     """The mean and the deviation that images are standardised by, measured on those for training."""
-    if NORMALISE == "none":
-        return torch.zeros(()), torch.ones(())
     chosen = evenly_spaced(len(data))
-    batches = testing_source(data, processes).batches(
-        0, chosen, torch.split(torch.arange(len(chosen)), 256)
-    )
+    places = torch.split(torch.arange(len(chosen)), 256)
+    batches = testing_source(data, device).batches(0, chosen, places)
     if NORMALISE == "pixel":
         return mean_of_images(images for images, _ in batches), torch.ones(())
     mean, std = channel_moments(images for images, _ in batches)
@@ -317,11 +339,17 @@ def shares(count: int, first: int, processes: Processes) -> Iterator[tuple[int, 
     """From step `first` of an epoch of `count` images on, for each micro-batch: the step, and which
     places (B,) of the epoch's order fall to this process. Processes stand side by side in a
     micro-batch, and a rest of the epoch that fills no batch is left."""
-    size = BATCH_SIZE // ACCUMULATE // processes.world
-    for step in range(first, count // BATCH_SIZE):
-        for number in range(ACCUMULATE):
-            start = step * BATCH_SIZE + (number * processes.world + processes.rank) * size
+    if ACCUMULATE == 1:
+        size = BATCH_SIZE // processes.world
+        for step in range(first, count // BATCH_SIZE):
+            start = step * BATCH_SIZE + processes.rank * size
             yield step, torch.arange(start, start + size)
+    else:
+        size = BATCH_SIZE // ACCUMULATE // processes.world
+        for step in range(first, count // BATCH_SIZE):
+            for number in range(ACCUMULATE):
+                start = step * BATCH_SIZE + (number * processes.world + processes.rank) * size
+                yield step, torch.arange(start, start + size)
 
 
 def training_batches(
@@ -337,7 +365,7 @@ def training_batches(
     (B, C, H, W), what they are to be told as, and labels (B,). What is random follows from the seed
     and the epoch, for all processes alike."""
     count, device = len(data), processes.device
-    draws = torch.Generator().manual_seed(100_003 * seed + epoch)
+    draws = stream("epoch", seed, epoch)
     if DATA == "shards":
         order = shard_order(
             data,
@@ -348,41 +376,41 @@ def training_batches(
             window=4096,
         )
     elif REPEATS > 1:
-        # The copies of an image are in one batch, and are no neighbours in it.
+        # The copies of an image stand in a batch, and apart: neighbours would be mixed.
         parts = torch.split(torch.randperm(count, generator=draws), BATCH_SIZE // REPEATS)
         order = torch.cat([part.repeat(REPEATS) for part in parts])[:count]
     else:
         order = torch.randperm(count, generator=draws)
     if FLIP == "random":
         flips = draw_flips(count, draws).to(device)
-    elif FLIP == "alternate":
+    if FLIP == "alternate":
         flips = alternate_flips(count, seed, epoch)[order].to(device)
     if COLOUR_PCA:
         lights = draw_lights(count, imagenet_colours(), COLOUR_PCA, draws).to(device)
     if CUTOUT:
-        centres = draw_centres(count, *SHAPE[1:], draws).to(device)
+        centres = draw_centres(count, *TRAIN_SIZE, draws).to(device)
     if ERASING:
-        boxes = draw_boxes(count, *SHAPE[1:], ERASING, draws).to(device)
+        boxes = draw_boxes(count, *TRAIN_SIZE, ERASING, draws).to(device)
     places = list(shares(count, first, processes))
     batches = source.batches(epoch, order, [here for _, here in places])
     for (step, here), (images, labels) in zip(places, batches, strict=True):
-        images, labels = images.to(device), labels.to(device)
-        operands = [as_operand(part, images) for part in standard]
+        images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        labels = labels.to(device, non_blocking=True)
+        mean, std = (as_operand(part, images) for part in standard)
         if FLIP != "none":
             images = mirrored(images, flips[here])
         if COLOUR_PCA:
             images = lit(images, lights[here])
-        images = standardised(images, *operands)
+        images = standardised(images, mean, std)
         if CUTOUT:
             images = cut_out(images, centres[here], CUTOUT)
         if ERASING:
             images = erased(images, boxes[here])
-        if LOSS == "bce":
+        targets = labels
+        if LOSS == "bce" or MIXUP or CUTMIX:
             targets = one_hot(labels, CLASSES)
-        elif MIXUP or CUTMIX:
-            targets = smoothed(one_hot(labels, CLASSES), LABEL_SMOOTHING)
-        else:
-            targets = labels
+        if LOSS != "bce" and LABEL_SMOOTHING and (MIXUP or CUTMIX):
+            targets = smoothed(targets, LABEL_SMOOTHING)
         if MIXUP and CUTMIX:
             dice = step_dice(seed, epoch, step)
             images, targets = mixup_or_cutmix(images, targets, (MIXUP, CUTMIX), dice)
@@ -390,24 +418,27 @@ def training_batches(
             images, targets = mixup(images, targets, MIXUP, step_dice(seed, epoch, step))
         elif CUTMIX:
             images, targets = cutmix(images, targets, CUTMIX, step_dice(seed, epoch, step))
-        if LOSS == "bce":
-            targets = smoothed(present(targets, 0.2), LABEL_SMOOTHING)
+        if LOSS == "bce" and (MIXUP or CUTMIX):
+            targets = present(targets, 0.2)
+        if LOSS == "bce" and LABEL_SMOOTHING:
+            targets = smoothed(targets, LABEL_SMOOTHING)
         yield images, targets, labels
 
 
-def test_batches(
-    source: Any, count: int, standard: tuple[Tensor, Tensor], processes: Processes
+def testing_batches(
+    source: Any, data: Any, standard: tuple[Tensor, Tensor], processes: Processes
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """What of `count` images falls to this process: standardised (B, C, H, W), and labels (B,)."""
-    places = torch.split(torch.arange(count)[processes.rank :: processes.world], BATCH_SIZE)
-    for images, labels in source.batches(0, torch.arange(count), places):
-        images = images.to(processes.device)
-        operands = [as_operand(part, images) for part in standard]
-        yield standardised(images, *operands), labels.to(processes.device)
+    """What of the images falls to this process: standardised (B, C, H, W), and labels (B,)."""
+    own = torch.arange(processes.rank, len(data), processes.world)
+    batches = source.batches(0, torch.arange(len(data)), torch.split(own, BATCH_SIZE))
+    for images, labels in batches:
+        images = images.to(processes.device, memory_format=torch.channels_last)
+        mean, std = (as_operand(part, images) for part in standard)
+        yield standardised(images, mean, std), labels.to(processes.device)
 
 
 def learning_rate(time: float, end: float) -> float:
-    """The rate at a time, both in TIMES."""
+    """The rate at a time of a training that ends at another."""
     if WARMUP and time < WARMUP:
         return climb(time, WARMUP, WARMUP_LR, LR)
     if SCHEDULE == "cosine":
@@ -421,8 +452,8 @@ def learning_rate(time: float, end: float) -> float:
 
 def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of all parameters that learn."""
-    if DECAY_NORMS:
-        weights: Any = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if DECAY_NORMS or not WEIGHT_DECAY:
+        weights: Any = model.parameters()
     else:
         weights = decay_groups(model, WEIGHT_DECAY)
     if OPTIMISER == "sgd":
@@ -445,20 +476,13 @@ def make_optimizer(model: nn.Module) -> torch.optim.Optimizer:
     return Lamb(weights, lr=LR, betas=(MOMENTUM, BETA2), weight_decay=WEIGHT_DECAY)
 
 
-def learn(
-    learner: nn.Module, images: Tensor, targets: Tensor, labels: Tensor, half: bool
-) -> tuple[Tensor, Tensor]:
+def learn(forward: Any, images: Tensor, targets: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Adds the gradients of a micro-batch: standardised images (B, C, H, W), what they are to be
     told as, and labels (B,). The loss, and how many images are told right."""
-    if PRECISION == "fp32":
-        scores = learner(images)
-    else:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-            scores = learner(images)
-        scores = scores.float()
+    scores = forward(images)
     if LOSS == "bce":
         loss = binary_loss(scores, targets)
-    elif MIXUP or CUTMIX:
+    elif MIXUP or CUTMIX or not LABEL_SMOOTHING:
         loss = functional.cross_entropy(scores, targets)
     else:
         loss = functional.cross_entropy(scores, targets, label_smoothing=LABEL_SMOOTHING)
@@ -471,8 +495,41 @@ def learn(
 def best_of(history: list[dict[str, Any]]) -> dict[str, Any]:
     """The epoch with the lowest error, the first of equal ones."""
     if VALIDATION:
-        return min(history, key=lambda line: float(line["held_error"]))
+        return min(history, key=lambda line: float(line["validation_error"]))
     return min(history, key=lambda line: float(line["test_error"]))
+
+
+def saved_state(options: argparse.Namespace, processes: Processes) -> dict[str, Any]:
+    """What the run goes on from: nothing, unless it was interrupted, or torchrun has started the
+    script anew after a failure. Raises StateError."""
+    if not options.resume and not (processes.restarted and has_state(options.out)):
+        return {}
+    header, state, notes = load_state(options.out)
+    if header.get("spec") != SPEC_SHA256:
+        raise StateError(f"the state in {options.out} is of another network or another recipe")
+    if options.seed not in (None, state["seed"]):
+        raise StateError(f"--resume: that run has the seed {state['seed']}")
+    if processes.rank == 0 and notes:
+        print("\n".join(notes), flush=True)
+    return state
+
+
+def steps_of(count: int, world: int) -> int:
+    """How many batches an epoch of so many images has. Raises DataError if it has none, ProcessError
+    if the processes cannot have equal parts of them."""
+    if count < BATCH_SIZE:
+        raise DataError(f"a batch of {BATCH_SIZE} is more than the {count} training images")
+    parts = world
+    if ACCUMULATE > 1:
+        parts *= ACCUMULATE
+    if MIXUP or CUTMIX:
+        parts *= 2  # images are mixed in pairs
+    if BATCH_SIZE % parts:
+        raise ProcessError(
+            f"a batch of {BATCH_SIZE} cannot be divided into {parts} equal parts, as {world} "
+            "processes need it",
+        )
+    return count // BATCH_SIZE
 
 
 def diverged(out: Path, losses: Tensor, bad: int | None, before: int) -> int:
@@ -488,25 +545,6 @@ def diverged(out: Path, losses: Tensor, bad: int | None, before: int) -> int:
     return 1
 
 
-def finish(out: Path, result: dict[str, Any], history: list[dict[str, Any]]) -> None:
-    """Writes the outcome of a run beside its weights, and says it."""
-    write(out / "result.json", (json.dumps(result, indent=2) + "\n").encode())
-    if draw_curves(history, out / "curves.svg"):
-        draw_curves(history, out / "curves.png")
-    end_line()
-    print(
-        f"test accuracy {result['test_accuracy']:.2f} %, best {result['best_test_accuracy']:.2f} % "
-        f"(epoch {result['best_epoch']}), in {timedelta(seconds=round(result['seconds']))}"
-    )
-    print(f"weights: {result['weights']}")
-    command = ["resnet-dsl", "build", SPEC, "--target", "onnx", "--weights", result["weights"]]
-    if OVERRIDES:
-        command += [part for override in OVERRIDES for part in ("--set", override)]
-    if FOLDER:
-        command += ["--out", FOLDER]
-    print(f"next: {shlex.join(command)}")
-
-
 def interrupted(out: Path, number: int, iteration: int, leads: bool) -> int:
     """Says how a run that was interrupted, and saved, can go on."""
     if leads:
@@ -517,15 +555,39 @@ def interrupted(out: Path, number: int, iteration: int, leads: bool) -> int:
     return 128 + (number or signal.SIGTERM)
 
 
+def finish(out: Path, result: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    """Writes the outcome of a run beside its weights, and says it, and what can be done next."""
+    write_json(out / "result.json", result)
+    if draw_curves(history, out / "curves.svg"):
+        draw_curves(history, out / "curves.png")
+    end_line()
+    print(
+        f"test accuracy {result['test_accuracy']:.2f} %, best {result['best_test_accuracy']:.2f} % "
+        f"(epoch {result['best_epoch']}), in {timedelta(seconds=round(result['seconds']))}"
+    )
+    spec = [SPEC]
+    if OVERRIDES:
+        spec += [word for override in OVERRIDES for word in ("--set", override)]
+    weights = ["--weights", result["weights"]]
+    build = ["resnet-dsl", "build", *spec, "--target", "onnx", *weights]
+    if FOLDER:
+        build += ["--out", FOLDER]
+    print(f"weights: {result['weights']}")
+    print(f"next: {shlex.join(['resnet-dsl', 'eval', *spec, *weights])}")
+    print(f"      {shlex.join(build)}")
+
+
 def arguments() -> argparse.Namespace:
     """The command line. Ends with status 2 where it cannot be."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     if EPOCHS:
-        parser.add_argument("--epochs", type=int, help=f"how long to train [{EPOCHS}]")
+        parser.add_argument("--epochs", dest="end", type=int, help=f"how long to train [{EPOCHS}]")
     else:
-        parser.add_argument("--iterations", type=int, help=f"how long to train [{ITERATIONS}]")
+        parser.add_argument(
+            "--iterations", dest="end", type=int, help=f"how long to train [{ITERATIONS}]"
+        )
     parser.add_argument("--seed", type=int, help=f"of the weights and the order [{SEED}]")
     if DATA_PATH:
         parser.add_argument("--data", type=Path, default=Path(DATA_PATH), help=f"[{DATA_PATH}]")
@@ -534,11 +596,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 [cuda where there is one]")
     options = parser.parse_args()
-    if EPOCHS:
-        options.length = options.epochs
-    else:
-        options.length = options.iterations
-    if options.length is not None and options.length < 1:
+    if options.end is not None and options.end < 1:
         parser.error("nothing is trained in less than 1")
     if options.seed is not None and options.seed < 0:
         parser.error("--seed must be at least 0")
@@ -569,53 +627,45 @@ def main() -> int:
     interrupts = Interrupts()
     processes = start_processes(options.device)
     device, leads = processes.device, processes.rank == 0
+    state = saved_state(options, processes)
+    seed: int = state.get("seed", SEED if options.seed is None else options.seed)
+    end: int = options.end or state.get("end", EPOCHS if EPOCHS else ITERATIONS)
 
-    # What an interrupted run goes on from. After a failure torchrun starts the script anew.
-    state: dict[str, Any] = {}
-    if options.resume or (processes.restarted and has_state(out)):
-        header, state, notes = load_state(out)
-        if header.get("spec") != SPEC_HASH:
-            raise StateError(f"the state in {out} is of another network or another recipe")
-        if options.seed not in (None, state["seed"]):
-            raise StateError(f"--resume: that run has the seed {state['seed']}")
-        if leads:
-            print("".join(f"{note}\n" for note in notes), end="", flush=True)
-    seed: int = state.get("seed", SEED) if options.seed is None else options.seed
-    if EPOCHS:
-        end: int = options.epochs or state.get("end", EPOCHS)
+    # The images.
+    if DATA == "digits":
+        train: Any = load_digits_images("train")
+        test: Any = load_digits_images("test")
+    elif DATA == "fake":
+        train = fake_images(4 * BATCH_SIZE, SHAPE, CLASSES, seed=0)
+        test = fake_images(BATCH_SIZE, SHAPE, CLASSES, seed=1)
     else:
-        end = options.iterations or state.get("end", ITERATIONS)
-
-    if DOWNLOAD and processes.world > 1:
-        if leads:
-            load_data(options.data)
-        from_first(None)  # which the others wait for
-    train, test = load_data(options.data if DATA_PATH else Path())
-    digests = {"train": check_data(train), "test": check_data(test)}
+        if DOWNLOAD and processes.world > 1:
+            if leads:
+                load_data(options.data)
+            from_first(None)  # which the others wait for
+        train, test = load_data(options.data)
+    if RESIZE is not None and MEMORY and DATA in ("digits", "cifar10", "cifar100"):
+        train, test = (resized(data, SHAPE[1:], RESIZE) for data in (train, test))
+    digests = check_data(train, test)
+    if state and state["data"] != digests:
+        raise StateError("--resume: the images are others than those that the run began with")
     if VALIDATION:
-        held_out = hold_out if MEMORY else hold_out_files
-        train, held = held_out(train, VALIDATION, seed=0)
-    steps = len(train) // BATCH_SIZE  # of an epoch
-    if steps == 0:
-        raise DataError(f"a batch of {BATCH_SIZE} is more than the {len(train)} training images")
+        divide: Any = hold_out_files if DATA == "folder" and not MEMORY else hold_out
+        train, held = divide(train, VALIDATION, seed=0)
+    steps = steps_of(len(train), processes.world)
     iterations = end * steps if EPOCHS else end
-    parts = (2 if MIXUP or CUTMIX else 1) * ACCUMULATE * processes.world
-    if BATCH_SIZE % parts:
-        raise ProcessError(
-            f"a batch of {BATCH_SIZE} does not divide into {parts} equal parts, for "
-            f"{processes.world} processes",
-        )
 
     # The network, with the same weights in every process.
+    if THREADS is not None:
+        torch.set_num_threads(THREADS)
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic = True
     keep_memory()
-    if THREADS is not None:
-        torch.set_num_threads(THREADS)
     model = network(num_classes=CLASSES)
     if options.weights:
         note = begin_from(model, options.weights)
-        print(note if leads else "", end="\n" if leads else "")
+        if leads:
+            print(note, flush=True)
     model.to(device)
     nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
     if SYNC_BATCHNORM:
@@ -643,20 +693,30 @@ def main() -> int:
         plateau = Plateau(GAMMA, PATIENCE)
     if WARMUP_ERROR is not None:
         warm_up = ErrorWarmUp(WARMUP_ERROR, device)
-    half = fast_bfloat16(device) if PRECISION == "auto" else PRECISION == "bf16"
     torch.manual_seed(seed + processes.rank)  # each process draws its own numbers for dropout
 
     # The images in batches, and what they are standardised by.
-    source, tests = training_source(train, seed, processes), testing_source(test, processes)
+    if MEMORY and PAD and PAD_MODE == "reflect":
+        source: Any = HeldAndShifted(train, device, PAD, padded_reflect, seed)
+    elif MEMORY and PAD:
+        source = HeldAndShifted(train, device, PAD, padded_black, seed)
+    elif MEMORY:
+        source = Held(train, device)
+    else:
+        source = streamed(train, training_transform(), seed)
+    tests = testing_source(test, device)
     if VALIDATION:
-        holds = testing_source(held, processes)
-    mean, std = statistics(train, processes)
+        holds = testing_source(held, device)
+    if NORMALISE == "none":
+        mean, std = torch.zeros(()), torch.ones(())
+    else:
+        mean, std = state["standard"] if state else statistics(train, device)
     standard = mean.to(device), std.to(device)
 
     # In each step of an epoch: the loss, and how many images were told right.
     losses, hits = torch.zeros(steps, device=device), torch.zeros(steps, device=device)
     history: list[dict[str, Any]] = state.get("history", [])
-    iteration: int = state.get("iteration", 0)
+    first: int = state.get("iteration", 0)
     if state:
         if PARALLEL == "fsdp":
             load_whole_state(model, state["model"])
@@ -670,55 +730,70 @@ def main() -> int:
             average.module.load_state_dict(state["average"])
         if EMA:
             average.n_averaged.fill_(state["averaged"])
-        restore_random(state["random"], processes)
-        losses.copy_(state["losses"])
-        hits.copy_(state["hits"])
         if SCHEDULE == "plateau":
             plateau.load_state_dict(state["plateau"])
         if WARMUP_ERROR is not None:
             warm_up.load_state_dict(state["warm_up"])
-    learner: Any = model
-    if PARALLEL == "ddp":
+        restore_random(state["random"], processes)
+        losses.copy_(state["losses"])
+        hits.copy_(state["hits"])
+    if PARALLEL == "fsdp":
+        learner: Any = model
+    else:
         learner = wrap_ddp(model, device)
+    forward: Any = learner
     if COMPILE == "always":
-        learner = torch.compile(learner)
-    if COMPILE == "cuda" and device.type == "cuda":
-        learner = torch.compile(learner)
+        forward = torch.compile(learner)
+    elif COMPILE == "cuda":
+        forward = torch.compile(learner) if device.type == "cuda" else learner
+    if PRECISION == "bf16":
+        forward = in_bfloat16(forward, device)
+    elif PRECISION == "auto":
+        forward = in_bfloat16(forward, device) if fast_bfloat16(device) else forward
     tested: nn.Module = average.module if EMA else model
     score = mirrored_scores(tested) if TEST_FLIP else tested
 
+    manifest: dict[str, Any] = {
+        "network": NETWORK,
+        "spec": SPEC,
+        "spec_sha256": SPEC_SHA256,
+        "overrides": OVERRIDES if OVERRIDES else [],
+        "seed": seed,
+        "end": end,
+        "settings": SETTINGS,
+        "data": digests,
+        "begun_from": digest(options.weights) if options.weights else None,
+        "command": ["python", *sys.argv],
+        "surroundings": surroundings(device, processes.world),
+        "weights_sha256": None,
+    }
+
     def save() -> None:
-        """The weights, and what a resumed run needs."""
-        now: dict[str, Any] = {"seed": seed, "end": end, "iteration": iteration}
+        """Writes the weights, and what a resumed run needs. All processes have to come here."""
+        now: dict[str, Any] = {"seed": seed, "end": end, "iteration": iteration, "data": digests}
+        now |= {"history": history, "losses": losses, "hits": hits, "seconds": seconds()}
+        now |= {"standard": (mean, std), "random": random_states(processes)}
         if PARALLEL == "fsdp":
-            now["model"] = whole_state(model)
+            now["model"] = weights = whole_state(model)
             now["optimizer"] = whole_optimiser_state(model, optimizer)
         else:
-            now["model"] = model.state_dict()
+            now["model"] = weights = model.state_dict()
             now["optimizer"] = optimizer.state_dict()
-        if EMA and PARALLEL == "fsdp":
-            now["average"] = whole_state(average.module)
-        elif EMA:
-            now["average"] = average.module.state_dict()
         if EMA:
-            now["averaged"] = int(average.n_averaged)
-        weights = now["average"] if EMA else now["model"]
-        now |= {"history": history, "losses": losses, "hits": hits, "seconds": seconds()}
-        now["random"] = random_states(processes)
+            module = average.module
+            weights = whole_state(module) if PARALLEL == "fsdp" else module.state_dict()
+            now |= {"average": weights, "averaged": int(average.n_averaged)}
         if SCHEDULE == "plateau":
             now["plateau"] = plateau.state_dict()
         if WARMUP_ERROR is not None:
             now["warm_up"] = warm_up.state_dict()
         if leads:
-            tensors = to_safetensors(weights, {"spec_sha256": SPEC_HASH})
+            tensors = to_safetensors(weights, {"spec_sha256": SPEC_SHA256})
             write(out / "last.safetensors", tensors)
-            if (
-                history
-                and history[-1]["iteration"] == iteration
-                and best_of(history) is history[-1]
-            ):
+            tested_now = bool(history) and history[-1]["iteration"] == iteration
+            if tested_now and best_of(history) is history[-1]:
                 write(out / "best.safetensors", tensors)
-            save_state(out, {"spec": SPEC_HASH, "iteration": iteration}, now)
+            save_state(out, {"spec": SPEC_SHA256, "iteration": iteration}, now)
 
     def seconds() -> float:
         """How long the run has taken, with the time before it was interrupted."""
@@ -728,16 +803,18 @@ def main() -> int:
         """Where the run is, its speed in this epoch, and how long it will take at its own pace."""
         pace = (time.perf_counter() - started) / max(iteration - first, 1)
         eta = timedelta(seconds=round(pace * (iterations - iteration)))
-        place = f"epoch {math.ceil(iteration / steps)}/{math.ceil(iterations / steps)}"
         error = f"{history[-1]['test_error']:.2f} %" if history else "-"
+        place = f"epoch {epoch + 1}/{math.ceil(iterations / steps)}"
         return f"{place}  {speed:,.0f} images/s  loss {loss:.4f}  test error {error}  eta {eta}"
 
     if leads:
-        begin_folder(out, history, resumed=bool(state))
-        scalars = open_scalars(out / "tensorboard", iteration)
+        begin_folder(out, history, manifest, resumed=bool(state))
+        if NORMALISE == "pixel":
+            write(out / MEAN_IMAGE, to_safetensors({"mean": mean}, {}))
+        scalars = open_scalars(out / "tensorboard", first)
+    iteration = first
     started = saved = shown = time.perf_counter()
-    first = iteration
-    for epoch in range(iteration // steps, math.ceil(iterations / steps)):
+    for epoch in range(first // steps, math.ceil(iterations / steps)):
         skipped = iteration - epoch * steps
         in_epoch = min(steps, iterations - epoch * steps)
         batches = training_batches(source, train, standard, seed, epoch, skipped, processes)
@@ -767,7 +844,8 @@ def main() -> int:
                     speed = (step - skipped) * BATCH_SIZE / (shown - epoch_started)
                     show(progress(losses[:step].mean().item() if step else 0.0, speed))
 
-            rate = learning_rate(epoch + (step + 0.5) / steps if EPOCHS else iteration, end)
+            middle = iteration + 0.5  # of the step
+            rate = learning_rate(middle / steps if EPOCHS else middle, end)
             if SCHEDULE == "plateau":
                 rate *= plateau.factor
             if WARMUP_ERROR is not None:
@@ -776,7 +854,7 @@ def main() -> int:
                 group["lr"] = rate
             optimizer.zero_grad()
             if ACCUMULATE == 1:
-                losses[step], hits[step] = learn(learner, *next(batches), half)
+                losses[step], hits[step] = learn(forward, *next(batches))
             else:
                 losses[step], hits[step] = 0, 0
                 for number in range(ACCUMULATE):
@@ -784,7 +862,7 @@ def main() -> int:
                         average_fsdp(learner, number == ACCUMULATE - 1)
                     else:
                         average_ddp(learner, number == ACCUMULATE - 1)
-                    loss, right = learn(learner, *next(batches), half)
+                    loss, right = learn(forward, *next(batches))
                     losses[step] += loss
                     hits[step] += right
             if WARMUP_ERROR is not None and not warm_up.over:
@@ -811,44 +889,53 @@ def main() -> int:
             "train_error": 100 - 100 * sums[1] / in_epoch / BATCH_SIZE,
         }
         tested.eval()
-        answers = test_batches(tests, len(test), standard, processes)
+        answers = testing_batches(tests, test, standard, processes)
         line |= measured("test", total(evaluate(score, answers, device)))
         if VALIDATION:
-            answers = test_batches(holds, len(held), standard, processes)
-            line |= measured("held", total(evaluate(score, answers, device)))
+            answers = testing_batches(holds, held, standard, processes)
+            line |= measured("validation", total(evaluate(score, answers, device)))
         line |= {"images_per_second": speed, "seconds": seconds()}
         history.append(line)
         if SCHEDULE == "plateau":
-            plateau.look(line["held_error" if VALIDATION else "test_error"])
+            plateau.look(line["validation_error" if VALIDATION else "test_error"])
         save()
         saved = time.perf_counter()
         if leads:
             record(out, line, scalars)
             show(progress(line["loss"], speed), epoch_ends=True)
 
-    best, took = best_of(history), seconds()
-    result = {
-        "network": NETWORK,
-        "spec": SPEC_HASH,
-        "data": DATA,
-        "data_fingerprint": digests,
-        "classes": list(train.classes),
-        "seed": seed,
-        "epochs": len(history),
-        "iterations": iteration,
-        "test_accuracy": 100 - history[-1]["test_error"],
-        "best_test_accuracy": 100 - best["test_error"],
-        "best_epoch": best["epoch"],
-        "best_by": "held_error" if VALIDATION else "test_error",
-        "seconds": round(took, 3),
-        "weights": str(out / "last.safetensors"),
-        "best_weights": str(out / "best.safetensors"),
-        "mean": mean.flatten().tolist(),
-        "std": std.flatten().tolist(),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **surroundings(device, processes.world),
-    }
     if leads:
+        best, took = best_of(history), seconds()
+        last_file, best_file = out / "last.safetensors", out / "best.safetensors"
+        digests_of_weights = {"last": digest(last_file), "best": digest(best_file)}
+        write_json(out / "manifest.json", {**manifest, "weights_sha256": digests_of_weights})
+        result = {
+            "network": NETWORK,
+            "spec": SPEC_SHA256,
+            "data": DATA,
+            "path": str(options.data) if DATA_PATH else None,
+            "data_fingerprint": digests,
+            "classes": list(train.classes),
+            "seed": seed,
+            "epochs": len(history),
+            "iterations": iteration,
+            "test_accuracy": 100 - history[-1]["test_error"],
+            "best_test_accuracy": 100 - best["test_error"],
+            "best_epoch": best["epoch"],
+            "selected_on": "validation" if VALIDATION else "test",
+            "seconds": round(took, 3),
+            "weights": str(last_file),
+            "best_weights": str(best_file),
+            "weights_sha256": digests_of_weights,
+            "resize": RESIZE if RESIZE is not None else None,
+            "normalise": NORMALISE,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            **surroundings(device, processes.world),
+        }
+        if NORMALISE == "pixel":
+            result["mean_image"] = MEAN_IMAGE
+        else:
+            result |= {"mean": mean.flatten().tolist(), "std": std.flatten().tolist()}
         finish(out, result, history)
     stop_processes()
     return 0

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from resnet_dsl.runtime.checkpoints import from_safetensors
+from resnet_dsl.runtime.evaluation import Score
 
 
 class WeightsError(Exception):
@@ -22,6 +23,8 @@ def begin_from(model: nn.Module, path: Path) -> str:
     for another number of classes keeps its random weights. Raises WeightsError."""
     try:
         weights = from_safetensors(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from error
     own = model.state_dict()
@@ -61,6 +64,17 @@ def fast_bfloat16(device: torch.device) -> bool:
     except OSError:
         return False
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
+def in_bfloat16(forward: Score, device: torch.device) -> Score:
+    """A network that multiplies bfloat16, and gives scores of float32."""
+
+    def run(images: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            scores = forward(images)
+        return scores.float()
+
+    return run
 
 
 def keep_memory() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import assert_never
 
@@ -50,10 +51,9 @@ def recipe_title(settings: TrainSettings) -> str:
     return f"{text} after a warm-up." if warmed else f"{text}."
 
 
-def needs(imports: Iterable[str]) -> str:
-    """The packages that the imports come from."""
-    found = ["torch"]
-    lines = list(imports)
-    if any("torchvision" in line or "PIL" in line for line in lines):
-        found.append("torchvision")
-    return " and ".join(found)
+def needs(texts: Iterable[str]) -> str:
+    """The packages that source code imports: others of torchvision's and scikit-learn's needs come with them."""
+    words = set(re.findall(r"^ *(?:from|import) (\w+)", "\n".join(texts), re.MULTILINE))
+    packages = {"torchvision": "torchvision", "scikit-learn": "sklearn"}
+    found = [package for package, module in packages.items() if module in words] or ["numpy"]
+    return f"torch{''.join(f', {name}' for name in found[:-1])} and {found[-1]}"

@@ -7,19 +7,19 @@ of `runtime`. What the settings say stands in one block of constants, each with 
 from __future__ import annotations
 
 import ast
+import textwrap
 from functools import cache
 from importlib import resources
 
-from resnet_dsl.backends.layout import Atom, Group, statement
+from resnet_dsl.backends.layout import LINE_LENGTH, Atom, Group, statement
 from resnet_dsl.backends.templates import environment
 from resnet_dsl.backends.trainer.check import problems
 from resnet_dsl.backends.trainer.describe import data_title, needs, recipe_title
-from resnet_dsl.backends.trainer.link import PACKAGE, Definition, link, names_in
+from resnet_dsl.backends.trainer.link import PACKAGE, Definition, library, link
 from resnet_dsl.backends.trainer.settings import TrainSettings
 from resnet_dsl.backends.trainer.specialise import specialise
 
-_FIRST, _LAST = "# -- settings", "# -- end of the settings"
-_START = "if __name__"
+_FIRST, _LAST = "# -- settings\n", "# -- end of the settings\n"
 
 
 def emit(settings: TrainSettings) -> str:
@@ -30,10 +30,11 @@ def emit(settings: TrainSettings) -> str:
         raise ValueError(f"not an identifier: {settings.name!r}")
     values = constants(settings)
     program = specialise(_source(), values)
-    head, block, body = _parts(program)
-    linked = link(head + body)
-    used = names_in(ast.parse(body)).union(*(item.uses for item in linked.definitions))
-    work, start = body.strip("\n").split(f"\n{_START}")
+    linked = link(program)
+    quiet, repeatable, start = _statements(program)
+    used = {definition.name for definition in linked.own}
+    block, _ = program.split(_FIRST)[1].split(_LAST)
+    end = program[: program.index(_LAST)].count("\n")
     return (
         environment("resnet_dsl.backends.trainer")
         .get_template("train.py.j2")
@@ -45,12 +46,15 @@ def emit(settings: TrainSettings) -> str:
             length="epochs 5" if settings.epochs else "iterations 500",
             data_title=data_title(settings),
             recipe_title=recipe_title(settings),
-            needs=needs(linked.imports),
-            imports=linked.imports,
-            settings=_settings(block, values, used),
-            work=work.strip("\n").split("\n"),
-            parts=_linked(linked.definitions),
-            start=f"{_START}{start}".split("\n"),
+            needs=needs([*linked.others, *(item.text for item in linked.definitions)]),
+            standard=linked.standard,
+            others=linked.others,
+            quiet=quiet,
+            repeatable=repeatable,
+            settings=_settings(block.strip("\n").split("\n"), values, used),
+            work=_laid_out([item for item in linked.own if item.first > end]),
+            parts=_laid_out(linked.definitions, headings=True),
+            start=start,
         )
     )
 
@@ -60,10 +64,11 @@ def constants(settings: TrainSettings) -> dict[str, object]:
     own: dict[str, object] = {
         "NETWORK": settings.name,
         "SPEC": settings.spec,
-        "SPEC_HASH": settings.spec_hash,
+        "SPEC_SHA256": settings.spec_hash,
         "OVERRIDES": settings.overrides,
         "FOLDER": settings.folder or "",
         "SHAPE": settings.input,
+        "TRAIN_SIZE": (settings.train_size,) * 2 if settings.train_size else settings.input[1:],
         "DATA_PATH": settings.path or ("data" if settings.data.startswith("cifar") else ""),
         "LR": settings.scaled_lr,
         "WARMUP_LR": settings.scaled_warmup_lr,
@@ -87,14 +92,17 @@ def _names(text: str) -> list[str]:
     return [target.id for target in found if isinstance(target, ast.Name)]
 
 
-def _parts(program: str) -> tuple[str, list[str], str]:
-    """What is before the settings (but for the docstring), their lines, and what is after them."""
-    head, rest = program.split(f"{_FIRST}\n")
-    block, body = rest.split(f"{_LAST}\n")
-    return head[head.index("from __future__") :], block.strip("\n").split("\n"), body
+def _statements(program: str) -> list[list[str]]:
+    """The lines of what the program does when it is imported or run, besides imports and definitions."""
+    lines = program.split("\n")
+    return [
+        lines[node.lineno - 1 : node.end_lineno]
+        for node in ast.parse(program).body[1:]
+        if isinstance(node, ast.If | ast.Expr)
+    ]
 
 
-def _settings(block: list[str], values: dict[str, object], used: frozenset[str]) -> list[str]:
+def _settings(block: list[str], values: dict[str, object], used: set[str]) -> list[str]:
     """The lines of the block with these values, without what the script does not use."""
     found: list[str] = []
     for line in block:
@@ -113,18 +121,31 @@ def _settings(block: list[str], values: dict[str, object], used: frozenset[str])
     return found
 
 
-def _linked(definitions: list[Definition]) -> list[str]:
-    """The lines of what is linked, a heading over what comes from one module."""
+def _laid_out(definitions: list[Definition], *, headings: bool = False) -> list[str]:
+    """The lines of definitions, spaced as they were; with a heading over what comes from one module."""
     found: list[str] = []
-    module = ""
-    for definition in definitions:
-        close = definition.constant and found and found[-1] and module == definition.order[0]
-        found += [""] if close else ["", ""]
-        if definition.order[0] != module:
-            module = definition.order[0]
-            found += [f"# -- {module.replace('_', ' ')}", "" if definition.constant else "\n"]
-        found += definition.text.split("\n")
-    return found[2:]
+    before: Definition | None = None
+    for item in definitions:
+        if before is None or before.module != item.module:
+            if headings:
+                found += ["", "", *_heading(item.module)]
+            found += [""] if item.constant else ["", ""]
+        elif not (before.constant and item.constant):
+            found += ["", ""]
+        elif before.last + 1 < item.first:
+            found.append("")
+        found += item.text.split("\n")
+        before = item
+    while found and not found[0]:
+        del found[0]
+    return found
+
+
+def _heading(module: str) -> list[str]:
+    """A module's name, and what it says of itself."""
+    doc = library()[module].doc
+    wrapped = textwrap.wrap(doc, LINE_LENGTH, initial_indent="# ", subsequent_indent="# ")
+    return [f"# -- {module.replace('_', ' ')}", *wrapped]
 
 
 def _constant(name: str, value: object, comment: str) -> list[str]:

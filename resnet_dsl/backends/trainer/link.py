@@ -1,14 +1,15 @@
-"""One file of many: a program, and from the modules that it imports just what it refers to.
+"""One file of many: a program, and from the modules of a library just what it refers to.
 
-What is linked is whole definitions (functions, classes, constants of a module), with their comments, in the order of
-the modules; and the imports that the program and they still need, sorted as `ruff` sorts them.
+What is linked is whole definitions (functions, classes, constants of a module) with the comments right above them:
+those that the program's statements refer to, those that these refer to, and so on. A definition of the program's own
+stays only if it is among them. What is left of the imports is sorted as `ruff` sorts it.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,17 +17,25 @@ from importlib import resources
 from resnet_dsl.backends.layout import LINE_LENGTH
 
 PACKAGE = "resnet_dsl.runtime"
+_PROGRAM = "train"
+_STAND_IN = "network"  # the module in the place of the emitted network
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A definition at the top of a module: its lines, and the names that it refers to."""
+    """What defines a name at the top of a module: its lines, counted from 1, and the names that it refers to."""
 
     name: str
-    order: tuple[str, int]
+    module: str
+    first: int
     text: str
     uses: frozenset[str]
     constant: bool
+
+    @property
+    def last(self) -> int:
+        """Its last line."""
+        return self.first + self.text.count("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,87 +49,108 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """The text of a program in its parts: what it imports, and what it defines."""
+    """A text in its parts: the first paragraph of its docstring; what it imports from elsewhere and (`inner`) from the
+    package, of which the modules are named without it; what it defines; and its other statements."""
 
+    doc: str
+    outer: tuple[Imported, ...]
+    inner: tuple[Imported, ...]
     definitions: tuple[Definition, ...]
-    imports: tuple[Imported, ...]
+    statements: tuple[ast.stmt, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The parts of the one file: lines of imports, and definitions that the program does not have itself."""
+    """The parts of the one file: statements that import Python's own modules and others, the program's definitions, and
+    those that it needs beside them."""
 
-    imports: list[str]
+    standard: list[str]
+    others: list[str]
+    own: list[Definition]
     definitions: list[Definition]
 
 
 @cache
 def library() -> dict[str, Module]:
     """The modules of the runtime package that a script is linked with, by their names in it."""
-    folder = resources.files(PACKAGE)
-    names = sorted(item.name.removesuffix(".py") for item in folder.iterdir())
+    files = {item.name.removesuffix(".py"): item for item in resources.files(PACKAGE).iterdir()}
     return {
-        name: parsed(folder.joinpath(f"{name}.py").read_text(encoding="utf-8"), name)
-        for name in names
-        if name not in ("__init__", "__pycache__", "train", "network")
+        name: parsed(file.read_text(encoding="utf-8"), name)
+        for name, file in sorted(files.items())
+        if file.name.endswith(".py") and name not in ("__init__", _PROGRAM, _STAND_IN)
     }
 
 
 def parsed(text: str, name: str) -> Module:
     """A module's text, taken apart."""
     tree, lines = ast.parse(text), text.split("\n")
+    doc = (ast.get_docstring(tree) or "").partition("\n\n")[0]
     imports: list[Imported] = []
     definitions: list[Definition] = []
+    statements: list[ast.stmt] = []
     for node in tree.body:
         match node:
             case ast.Import(names=names):
                 imports += [Imported(item.name, None, item.asname or item.name) for item in names]
             case ast.ImportFrom(module=str(source), names=names):
                 imports += [Imported(source, item.name, item.asname or item.name) for item in names]
+            case ast.FunctionDef(name=bound) | ast.ClassDef(name=bound):
+                definitions.append(_definition(bound, name, node, lines, constant=False))
+            case (
+                ast.Assign(targets=[ast.Name(id=bound)]) | ast.AnnAssign(target=ast.Name(id=bound))
+            ):
+                definitions.append(_definition(bound, name, node, lines, constant=True))
             case _:
-                for bound in _bound(node):
-                    order = name, node.lineno
-                    constant = not isinstance(node, ast.FunctionDef | ast.ClassDef)
-                    text_of = _text(node, lines)
-                    definitions.append(Definition(bound, order, text_of, names_in(node), constant))
-    return Module(tuple(definitions), tuple(imports))
+                statements.append(node)
+    inner = [
+        Imported(item.module.removeprefix(f"{PACKAGE}."), item.item, item.name)
+        for item in imports
+        if item.module.startswith(f"{PACKAGE}.") and not item.module.endswith(f".{_STAND_IN}")
+    ]
+    outer = [item for item in imports if not item.module.startswith(PACKAGE)]
+    return Module(doc, tuple(outer), tuple(inner), tuple(definitions), tuple(statements))
 
 
-def link(program: str) -> Linked:
-    """What the program needs beside itself. Raises ValueError for a name of the package that is not there, and where
-    two things that are needed share one."""
-    module = parsed(program, "train")
-    needed: dict[str, Definition] = {}
+def link(program: str, modules: Mapping[str, Module] | None = None) -> Linked:
+    """What the program consists of, with what it needs of the modules (those of the runtime package).
+
+    Raises ValueError for a name of the package that is not there, and where two things that are needed share one.
+    """
+    source = parsed(program, _PROGRAM)
+    known = {**(library() if modules is None else modules), _PROGRAM: source}
     imports: set[Imported] = set()
-    waiting = [(names_in(ast.parse(program)), "train", module)]
+    needed: dict[str, Definition] = {}
+    waiting = [(names_in(statement), source) for statement in source.statements]
     while waiting:
-        names, place, source = waiting.pop()
-        wanted = [(place, item.name) for item in source.definitions if item.name in names]
-        for item in source.imports:
-            if _root(item.name) not in names:
-                continue
-            if not item.module.startswith(f"{PACKAGE}."):
-                imports.add(item)
-            elif item.item is not None:
-                wanted.append((item.module.removeprefix(f"{PACKAGE}."), item.item))
-        for target, name in wanted:
-            if target in ("train", "network"):  # the script's own, and the emitted module's
-                continue
-            found = _definition(target, name)
-            if name not in needed:
-                needed[name] = found
-                waiting.append((found.uses, target, library()[target]))
-            elif needed[name] is not found:
-                raise ValueError(f"{name} is defined in {needed[name].order[0]} and in {target}")
-    ordered = sorted(needed.values(), key=lambda definition: definition.order)
-    return Linked(import_lines(imports), ordered)
+        names, module = waiting.pop()
+        imports.update(item for item in module.outer if _root(item.name) in names)
+        for definition in _referred(names, module, known):
+            found = needed.get(definition.name)
+            if found is None:
+                needed[definition.name] = definition
+                waiting.append((definition.uses, known[definition.module]))
+            elif found is not definition:
+                raise ValueError(f"{found.name} is both in {found.module} and {definition.module}")
+    in_order = sorted(needed.values(), key=lambda item: (item.module, item.first))
+    return Linked(
+        import_lines(item for item in imports if _is_standard(item.module)),
+        import_lines(item for item in imports if not _is_standard(item.module)),
+        [item for item in in_order if item.module == _PROGRAM],
+        [item for item in in_order if item.module != _PROGRAM],
+    )
 
 
-def _definition(module: str, name: str) -> Definition:
-    for definition in library()[module].definitions:
-        if definition.name == name:
-            return definition
-    raise ValueError(f"{PACKAGE}.{module} has no {name}")
+def _referred(
+    names: frozenset[str], module: Module, known: Mapping[str, Module]
+) -> Iterator[Definition]:
+    """The definitions that names stand for in a module: its own, and imported ones."""
+    yield from (item for item in module.definitions if item.name in names)
+    for item in module.inner:
+        if item.name in names:
+            found = [other for other in known[item.module].definitions if other.name == item.item]
+            if not found:
+                raise ValueError(f"{PACKAGE}.{item.module} has no {item.item}")
+            yield found[0]
 
 
 def names_in(node: ast.AST) -> frozenset[str]:
@@ -129,45 +159,39 @@ def names_in(node: ast.AST) -> frozenset[str]:
 
 
 def import_lines(imports: Iterable[Imported]) -> list[str]:
-    """The statements, sorted: Python's own, then others; `import` before `from`."""
-    own = [item for item in imports if _standard(item.module)]
-    other = [item for item in imports if not _standard(item.module)]
-    groups = [list(_sorted(group)) for group in (own, other) if group]
-    return [line for group in groups for line in ("", *group)][1:]
-
-
-def _sorted(group: list[Imported]) -> Iterator[str]:
-    plain = [item for item in group if item.item is None]
-    for item in sorted(plain, key=lambda item: item.module.lower()):
-        alias = f" as {item.name}" if item.name != item.module else ""
-        yield f"import {item.module}{alias}"
+    """The statements in order: `import` before `from`, each by module."""
+    plain: set[str] = set()
     sources: dict[str, set[str]] = {}
-    for item in group:
-        if item.item is not None:
-            alias = f" as {item.name}" if item.name != item.item else ""
-            sources.setdefault(item.module, set()).add(f"{item.item}{alias}")
+    for item in imports:
+        if item.item is None:
+            plain.add(_renamed(item.module, item.name))
+        else:
+            sources.setdefault(item.module, set()).add(_renamed(item.item, item.name))
+    lines = [f"import {name}" for name in sorted(plain, key=str.lower)]
     for module in sorted(sources, key=str.lower):
-        yield from _from(module, sorted(sources[module], key=_by_type))
+        lines += _from(module, sorted(sources[module], key=_by_kind))
+    return lines
 
 
-def _from(module: str, names: list[str]) -> Iterator[str]:
+def _renamed(name: str, bound: str) -> str:
+    return name if name == bound else f"{name} as {bound}"
+
+
+def _from(module: str, names: list[str]) -> list[str]:
     line = f"from {module} import {', '.join(names)}"
     if len(line) <= LINE_LENGTH:
-        yield line
-        return
-    yield f"from {module} import ("
-    yield from (f"    {name}," for name in names)
-    yield ")"
+        return [line]
+    return [f"from {module} import (", *(f"    {name}," for name in names), ")"]
 
 
-def _by_type(name: str) -> tuple[int, str]:
+def _by_kind(name: str) -> tuple[int, str, str]:
     """Constants, classes, then the rest, as ruff orders them."""
     word = name.split(" as ")[0]
     kind = 0 if word.isupper() and len(word) > 1 else 1 if word[0].isupper() else 2
-    return kind, name
+    return kind, name.lower(), name
 
 
-def _standard(module: str) -> bool:
+def _is_standard(module: str) -> bool:
     return _root(module) in sys.stdlib_module_names
 
 
@@ -175,21 +199,13 @@ def _root(name: str) -> str:
     return name.split(".")[0]
 
 
-def _bound(node: ast.stmt) -> Iterator[str]:
-    match node:
-        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-            yield name
-        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-            yield name
-        case _:
-            pass
-
-
-def _text(node: ast.stmt, lines: list[str]) -> str:
-    """The lines of a definition, with its decorators and the comments right above it."""
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(item.lineno for item in decorators)]) - 1
-    while first > 0 and lines[first - 1].startswith("#"):
+def _definition(
+    name: str, module: str, node: ast.stmt, lines: list[str], *, constant: bool
+) -> Definition:
+    """A definition with its decorators and the comments right above it."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(item.lineno for item in decorators)])
+    while first > 1 and lines[first - 2].startswith("#"):
         first -= 1
-    assert node.end_lineno is not None
-    return "\n".join(lines[first : node.end_lineno])
+    text = "\n".join(lines[first - 1 : node.end_lineno])
+    return Definition(name, module, first, text, names_in(node), constant)

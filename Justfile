@@ -45,6 +45,10 @@ demo *arguments:
 bench *arguments:
     python -m compiler_tests.bench.run "$@"
 
+# kill -9 at random moments of a training: is what comes of it the same, to the bit?
+kill-test *arguments:
+    python -m compiler_tests.commands.kill_runs "$@"
+
 # rewrite the golden files from what the compiler says today (then read the diff)
 golden *arguments:
     python -m pytest --update-golden "$@"

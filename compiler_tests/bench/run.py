@@ -77,6 +77,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def other_sections(page: Path) -> str:
+    """What other programs have written on the page: all from its first heading of the second level on."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    return text[text.index("\n## ") :] if "\n## " in text else ""
+
+
 def measure(names: list[str], quick: bool) -> tuple[list[Row], dict[str, str]]:
     """The rows of the cases named, and for each case that failed, why."""
     rows: list[Row] = []
@@ -102,7 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text(to_json(rows, machine(), failures), encoding="utf-8")
     if options.markdown and not failures:
-        options.markdown.write_text(to_markdown(rows, machine(), NOTES), encoding="utf-8")
+        text = to_markdown(rows, machine(), NOTES) + other_sections(options.markdown)
+        options.markdown.write_text(text, encoding="utf-8")
 
     # Imported only now: a child starts as a copy of this process, and that copy is counted as its memory.
     from rich.console import Console

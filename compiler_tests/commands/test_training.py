@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from typer.testing import Result
 
 from compiler_tests.commands import running
-from compiler_tests.commands.running import SMALL, run
+from compiler_tests.commands.running import SMALL, begin, run, wait_for
 
 QUICK = SMALL.replace("train: digits", "train: {recipe: digits, epochs: 2, warmup: 1}")
 Call = Callable[[str], Result]
@@ -53,56 +57,6 @@ def test_what_the_training_wants_of_a_head_is_what_the_hint_says(call: Call) -> 
     assert call("check small.yaml --set head=none --set head=classifier").exit_code == 0
 
 
-@pytest.mark.parametrize("as_data", [False, True])
-def test_going_on_without_a_state_is_refused_with_the_command_that_begins(
-    call: Call, tmp_path: Path, as_data: bool
-) -> None:
-    pytest.importorskip("torch")
-    command = "train small.yaml --resume --out 'a b' --set train.lr=0.05"
-    done = call(command + " --json" * as_data)
-    assert done.exit_code == 2
-    begin = "resnet-dsl train small.yaml --set train.lr=0.05 --out 'a b'"
-    if as_data:
-        (found,) = json.loads(done.stdout)["errors"]
-        assert found["code"] == "RD653"
-        assert "there is no `a b/run/state.pt`" in found["why"]
-        assert found["hint"].endswith(begin)
-    else:
-        assert "error[RD653]: there is no training to go on with" in done.stderr
-        assert begin in done.stderr
-        assert "usage" not in done.stderr
-    assert [file.name for file in tmp_path.iterdir()] == ["small.yaml"]
-
-
-@pytest.mark.slow
-def test_going_on_with_what_is_no_state_or_another_s_changes_nothing(call: Call) -> None:
-    torch = pytest.importorskip("torch")
-    call("build small.yaml -t train --out out")
-    before = Path("out/train.py").read_bytes()
-    state = Path("out/run/state.pt")
-    state.parent.mkdir()
-    command = "train small.yaml --resume --out out --set train.lr=0.05"
-    for content, said in (
-        (b"", "is empty"),
-        (b"no state", "is text, beginning `no state`"),
-        (b"PK\x03\x04 and no more", "is damaged"),
-        ([1], "another network or another recipe"),
-        ({"model": {}}, "another network or another recipe"),
-        ({"spec": object()}, "beside tensors, and is not opened"),
-        ({"spec": "another"}, "another network or another recipe"),
-    ):
-        if isinstance(content, bytes):
-            state.write_bytes(content)
-        else:
-            torch.save(content, state)
-        done = call(command)
-        assert done.exit_code == 2
-        assert "error[RD653]: the training cannot go on" in done.stderr
-        assert said in done.stderr
-        assert "resnet-dsl train small.yaml --set train.lr=0.05 --out out" in done.stderr
-        assert Path("out/train.py").read_bytes() == before
-
-
 @pytest.mark.slow
 def test_a_training_names_its_files_its_outcome_and_what_is_next(
     call: Call, tmp_path: Path
@@ -110,10 +64,12 @@ def test_a_training_names_its_files_its_outcome_and_what_is_next(
     pytest.importorskip("torch")
     text = run("train", "small.yaml", "--out", "out", cwd=tmp_path)
     assert text.returncode == 0, text.stderr
-    files = sorted(str(file.relative_to(tmp_path)) for file in Path("out").resolve().rglob("*.*"))
+    files = [path for path in Path("out").rglob("*.*") if path.is_file()]
+    written = {str(file) for file in files if not {"__pycache__", "tensorboard"} & {*file.parts}}
     lines = text.stdout.splitlines()
     wrote = [line.split()[1] for line in lines if line.startswith("wrote ")]
-    assert sorted(wrote) == [file for file in files if "pycache" not in file]
+    assert sorted(wrote) == sorted(written)
+    assert {"out/spec.json", "out/run/manifest.json", "out/run/state.previous.pt"} <= written
     assert sum("the training standardised its images" in line for line in lines) == 1
 
     data = run("train", "small.yaml", "--out", "out", "--json", cwd=tmp_path)
@@ -125,10 +81,11 @@ def test_a_training_names_its_files_its_outcome_and_what_is_next(
     assert status["out/run/last.safetensors"] == "written"
     assert found["result"] == json.loads(Path("out/run/result.json").read_text())
     assert "standardised" in found["notes"][0]["text"]
-    (line,) = found["next"]
-    (told,) = [said.removeprefix("next: ") for said in lines if said.startswith("next")]
-    assert sorted(told.split()) == sorted(line.split())
-    assert line.endswith("--weights out/run/last.safetensors --out out")
+    said = text.stdout[text.stdout.index("next: ") + 6 :].splitlines()[:2]
+    assert [sorted(line.split()) for line in found["next"]] == [
+        sorted(line.split()) for line in said
+    ]
+    assert found["next"][1].endswith("--weights out/run/last.safetensors --out out")
 
     resumed = run("train", "small.yaml", "--out", "out", "--resume", cwd=tmp_path)
     assert resumed.returncode == 0
@@ -136,9 +93,75 @@ def test_a_training_names_its_files_its_outcome_and_what_is_next(
     assert "wrote     out/run/result.json" in resumed.stdout
 
 
+@pytest.mark.slow
+def test_a_training_that_is_interrupted_says_how_it_goes_on_and_goes_on(
+    call: Call, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    command = ("train", "small.yaml", "--out", "out", "--set", "train.epochs=2000")
+    metrics = Path("out/run/metrics.jsonl")
+    with begin(*command, cwd=tmp_path) as running:
+        wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") > 1)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does it
+        said, wrong = running.communicate(timeout=60)
+    assert running.returncode == 130, wrong
+    assert wrong == ""
+    assert "and saved; to go on: python out/train.py --resume" in said
+    before = metrics.read_text().count("\n")
+    with begin(*command, "--resume", cwd=tmp_path) as running:
+        wait_for(lambda: metrics.read_text().count("\n") > before)
+        running.terminate()  # to us alone
+        _, wrong = running.communicate(timeout=60)
+    assert running.returncode == 143, wrong
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_and_the_run_says_so(call: Call, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    done = run("train", "small.yaml", "--out", "out", "--processes", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 2/2") == 1
+    assert json.loads(Path("out/run/result.json").read_text())["processes"] == 2
+
+
+@pytest.mark.slow
+def test_fine_tuning_begins_with_the_weights_and_keeps_what_is_frozen(
+    call: Call, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    call("build small.yaml --write-weights --seed 3 --set classes=7 --out given")
+    freeze = "--set 'train.freeze=[stem, layer1]'"
+    command = f"train small.yaml --weights given/small.safetensors {freeze} --out out"
+    done = run(*shlex.split(command), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "weights   `fc` is new, drawn from seed 0: the file's tells 7 classes apart" in done.stdout
+    )
+    assert "wrote     out/initial.safetensors" in done.stdout
+    given, began, ended = (
+        load_file(file)
+        for file in (
+            "given/small.safetensors",
+            "out/initial.safetensors",
+            "out/run/last.safetensors",
+        )
+    )
+    for name in began:
+        if not name.startswith("fc."):
+            assert np.array_equal(given[name], began[name])
+            assert np.array_equal(began[name], ended[name]), name
+    assert not np.array_equal(began["fc.weight"], ended["fc.weight"])
+
+    resumed = run("train", "small.yaml", *shlex.split(freeze), "--out", "out", "--resume", cwd=tmp_path)  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    again = run("train", "--replay", "out", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "the same weights, to the bit" in again.stdout
+
+
 def test_the_folder_that_goes_without_saying_is_not_said(call: Call, tmp_path: Path) -> None:
     for out in ("", "generated/small", "elsewhere"):
         assert call(f"build small.yaml -t train {f'--out {out}' if out else ''}").exit_code == 0
         script = (tmp_path / (out or "generated/small") / "train.py").read_text()
-        assert ('["--out", "elsewhere"]' in script) == (out == "elsewhere")
-        assert '"--out", "generated' not in script
+        assert ('FOLDER = "elsewhere"' in script) == (out == "elsewhere")
+        assert "generated" not in script

@@ -120,7 +120,7 @@ class _Steps:
 def _compare(folder: Path, weights: Path, result: dict[str, Any]) -> tuple[float, float]:
     """The accuracy in percent of the graph on the test images, and its largest difference from the
     torch module, as a part of the largest output."""
-    _, test = import_emitted(folder / "train.py").load_data(Path())
+    test = import_emitted(folder / "train.py").load_digits_images("test")
     mean, std = (np.reshape(result[key], (1, -1, 1, 1)) for key in ("mean", "std"))
     pixels = test.images.numpy()
     images = pixels / 255 if pixels.dtype == np.uint8 else pixels

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from signal import SIGINT, SIGTERM
 from typing import TypeAlias
@@ -23,6 +23,9 @@ Child: TypeAlias = subprocess.Popen[bytes]
 
 PATIENCE_S = 30.0
 """How long processes may take to end when one of them has failed."""
+
+KILLED = 128 + 9
+"""The status of a script that was killed."""
 
 _LOOK_S = 0.1
 _HOST = "127.0.0.1"
@@ -36,16 +39,23 @@ def launch(
     processes: int = 1,
     environment: Mapping[str, str] | None = None,
     quiet: bool = False,
+    watch: Callable[[], bool] | None = None,
 ) -> int:
     """Run the script to its end; its exit status. A signal to us is the script's to answer.
 
-    `environment` is added to ours. With `quiet` what it prints goes to standard error.
+    `environment` is added to ours. With `quiet` what it prints goes to standard error. `watch` is asked now and then,
+    in a thread of its own, and once it says so the script is killed.
     """
     output = sys.stderr if quiet else None
     common = {**os.environ, **(environment or {})}
     if processes == 1:
-        with subprocess.Popen(command, stdout=output, env=common) as child, _handed_on([child]):
-            return _status(child.wait())
+        with (
+            subprocess.Popen(command, stdout=output, env=common) as child,
+            _handed_on([child]),
+            _watched([child], watch) as ended,
+        ):
+            status = child.wait()
+        return KILLED if ended else _status(status)
     common |= {
         "MASTER_ADDR": _HOST,
         "MASTER_PORT": str(_free_port()),
@@ -64,14 +74,15 @@ def launch(
                     env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
                 )
                 children.append(child)
-            return _together(children)
+            with _watched(children, watch) as ended:
+                return _together(children, ended)
         finally:
             for child in children:
                 child.kill()
                 child.wait()
 
 
-def _together(children: Sequence[Child]) -> int:
+def _together(children: Sequence[Child], ended: Sequence[Child]) -> int:
     """Wait for processes that train together; the status of the first that fails, which ends the others too.
 
     The first process says what there is to say; of another, only what it has failed by is shown.
@@ -97,6 +108,8 @@ def _together(children: Sequence[Child]) -> int:
         reader.join()
     if failed is None:
         failed = _first_failed(children)
+    if ended:
+        return KILLED
     if failed is None:
         return max(child.returncode for child in children)  # 0, or interrupted and saved
     if said[failed] not in said[0]:
@@ -130,6 +143,34 @@ def _status(status: int) -> int:
         return status
     print(f"the training was ended by {signal.Signals(-status).name}", file=sys.stderr)
     return 128 - status
+
+
+@contextmanager
+def _watched(
+    children: Sequence[Child], watch: Callable[[], bool] | None
+) -> Iterator[Sequence[Child]]:
+    """Kill all when `watch` says so; those that were killed for it, in a list that grows then."""
+    killed: list[Child] = []
+    if watch is None:
+        yield killed
+        return
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_S):
+            if watch():
+                killed.extend(children)
+                for child in children:
+                    child.kill()
+                return
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

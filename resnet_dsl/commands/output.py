@@ -41,6 +41,7 @@ class Outcome:
     next: list[str] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
     refused: list[Diagnostic] = field(default_factory=list)
+    status: int = 2  # the exit status where something is refused
     styled: str = ""
 
 
@@ -124,7 +125,9 @@ def guarded(action: Callable[[], Outcome], *, as_data: bool) -> int:
         return unprintable(error)
     if not outcome.refused:
         return 0
-    return 2 if as_data else fail(CompileError(outcome.refused), as_data=False)
+    if as_data:
+        return outcome.status
+    return fail(CompileError(outcome.refused), as_data=False, status=outcome.status)
 
 
 def ended(what: str, status: int) -> int:

@@ -26,6 +26,7 @@ FILES = (
     "manifest.json",
     "curves.svg",
     "curves.png",
+    "mean_image.safetensors",
 )
 """What the script writes into the folder of a run, besides the events of TensorBoard."""
 
@@ -34,19 +35,20 @@ _MOST_BYTES = 1 << 22
 
 
 def stamps(run: Path) -> dict[str, Stamp | None]:
-    """Of each file that a run may have, what is another once it has been written; None where there is none."""
-    return {name: _stamp(run / name) for name in FILES}
+    """The stamps of the files that a run may have."""
+    return {name: stamp(run / name) for name in FILES}
 
 
 def files_of(run: Path, before: Mapping[str, Stamp | None]) -> Iterator[Written]:
     """The files of a run; `before` are their stamps from before it."""
-    for name, stamp in before.items():
+    for name, then in before.items():
         file = run / name
-        if (now := _stamp(file)) is not None:
-            yield Written(file, file.stat().st_size, "unchanged" if now == stamp else "written")
+        if (now := stamp(file)) is not None:
+            yield Written(file, file.stat().st_size, "unchanged" if now == then else "written")
 
 
-def _stamp(file: Path) -> Stamp | None:
+def stamp(file: Path) -> Stamp | None:
+    """What is another once the file has been written; None where there is none."""
     try:
         found = file.stat()
     except OSError:

@@ -84,9 +84,11 @@ def _wrong_processes(request: TrainRequest, settings: TrainSettings) -> list[Dia
                 hint="write --device cuda; CUDA_VISIBLE_DEVICES=0,2 in the environment says which GPUs",
             )
         )
-    parts = count * settings.accumulate
+    pairs = 2 if settings.mixup or settings.cutmix else 1  # neighbours in a batch are mixed
+    parts = count * settings.accumulate * pairs
     if settings.batch_size % parts:
         of = f" × {settings.accumulate} micro-batches" if settings.accumulate > 1 else ""
+        of += " in pairs" if pairs > 1 else ""
         found.append(
             Diagnostic(
                 "RD702",

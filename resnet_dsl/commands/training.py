@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,8 +88,13 @@ def prepare(request: TrainRequest, compilation: Compilation) -> Prepared:
     return Prepared(settings, folder, artifacts.records, tuple(notes))
 
 
-def run_script(request: TrainRequest, prepared: Prepared) -> Outcome:
-    """Run the script to its end. Raises ChildExitError where that is not a good one."""
+def run_script(
+    request: TrainRequest, prepared: Prepared, watch: Callable[[], bool] | None = None
+) -> Outcome:
+    """Run the script to its end; `watch` is asked now and then whether to end it at once.
+
+    Raises ChildExitError where the end is not a good one.
+    """
     run, settings = prepared.run, prepared.settings
     before = stamps(run)
     if not request.quiet:
@@ -105,12 +111,12 @@ def run_script(request: TrainRequest, prepared: Prepared) -> Outcome:
         processes=request.processes or 1,
         environment=request.environment,
         quiet=request.quiet,
+        watch=watch,
     )
     if status:
         raise ChildExitError(status)
     last = run / "last.safetensors"
     notes = [("weights", note) for note in standardised(last, settings.spec_hash)]
-    options = BuildOptions((), request.out, request.overrides, weights=last)
     return Outcome(
         data={
             "name": settings.name,
@@ -120,9 +126,19 @@ def run_script(request: TrainRequest, prepared: Prepared) -> Outcome:
         },
         written=[*prepared.written, *files_of(run, before)],
         # The script has said what is next to whoever watched it, and so have we of the weights it began with.
-        next=[again("build", settings.spec, "onnx", options)] if request.quiet else [],
+        next=_next(settings, last, request.out) if request.quiet else [],
         notes=[*(prepared.notes if request.quiet else ()), *notes],
     )
+
+
+def _next(settings: TrainSettings, weights: Path, out: Path | None) -> list[str]:
+    """What one does with a trained network, as the script says it."""
+    words = ["resnet-dsl", "eval", settings.spec]
+    for override in settings.overrides:
+        words += ["--set", override]
+    words += ["--weights", shell_path(weights)]
+    options = BuildOptions((), out, settings.overrides, weights=weights)
+    return [shlex.join(words), again("build", settings.spec, "onnx", options)]
 
 
 def _imports(script: str, package: str) -> bool:

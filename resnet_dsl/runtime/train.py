@@ -753,6 +753,7 @@ def main() -> int:
     tested: nn.Module = average.module if EMA else model
     score = mirrored_scores(tested) if TEST_FLIP else tested
 
+    begun_from = digest(options.weights) if options.weights else state.get("begun_from")
     manifest: dict[str, Any] = {
         "network": NETWORK,
         "spec": SPEC,
@@ -762,7 +763,7 @@ def main() -> int:
         "end": end,
         "settings": SETTINGS,
         "data": digests,
-        "begun_from": digest(options.weights) if options.weights else None,
+        "begun_from": begun_from,
         "command": ["python", *sys.argv],
         "surroundings": surroundings(device, processes.world),
         "weights_sha256": None,
@@ -773,6 +774,7 @@ def main() -> int:
         now: dict[str, Any] = {"seed": seed, "end": end, "iteration": iteration, "data": digests}
         now |= {"history": history, "losses": losses, "hits": hits, "seconds": seconds()}
         now |= {"standard": (mean, std), "random": random_states(processes)}
+        now["begun_from"] = begun_from
         if PARALLEL == "fsdp":
             now["model"] = weights = whole_state(model)
             now["optimizer"] = whole_optimiser_state(model, optimizer)

@@ -54,4 +54,4 @@ def test_the_options_name_every_case() -> None:
     assert parse(["--only", "help", "--only", "torch"]).only == ["help", "torch"]
     with pytest.raises(SystemExit):
         parse(["--only", "nonsense"])
-    assert set(CASES) == {"help", "torch", "resnet152", "resnet1202", "latency"}
+    assert set(CASES) == {"help", "torch", "resnet152", "resnet1202", "latency", "training"}

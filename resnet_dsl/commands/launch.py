@@ -26,10 +26,11 @@ PATIENCE_S = 30.0
 
 KILLED = 128 + 9
 """The status of a script that was killed."""
+INTERRUPTED = (128 + SIGINT, 128 + SIGTERM)
+"""The statuses of a script that was asked to stop, and has saved."""
 
 _LOOK_S = 0.1
 _HOST = "127.0.0.1"
-_SAVED = (128 + SIGINT, 128 + SIGTERM)
 _KEPT_BYTES = 100_000
 
 
@@ -120,7 +121,7 @@ def _together(children: Sequence[Child], ended: Sequence[Child]) -> int:
 
 def _first_failed(children: Sequence[Child]) -> int | None:
     """A process that has failed. One that was interrupted has not: all save then, and a signal would disturb that."""
-    ended = (0, None, *_SAVED)
+    ended = (0, None, *INTERRUPTED)
     return next((rank for rank, child in enumerate(children) if child.poll() not in ended), None)
 
 

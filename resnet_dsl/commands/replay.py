@@ -8,11 +8,14 @@ SHA-256 of the weights decides.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from resnet_dsl.commands.launch import INTERRUPTED
 from resnet_dsl.commands.output import ChildExitError, Outcome, shell_path
 from resnet_dsl.commands.past_run import (
     MANIFEST,
@@ -54,14 +57,25 @@ def repeat(place: Path, request: TrainRequest) -> Outcome:
     watch = _Watch(run, prepared, say=not request.quiet)
     try:
         outcome = run_script(wanted, prepared, watch=watch)
-    except ChildExitError:
+    except ChildExitError as end:
         if watch.refusal is None:
+            if end.status in INTERRUPTED and not request.quiet:
+                print(f"to go on, and to compare: {_again(place, request)}", file=sys.stderr)
             raise
     watch()  # a training may have ended before it was asked
     if watch.refusal is not None:
         raise CompileError(watch.refusal)
     _judge(run, prepared, watch.differences, outcome)
     return outcome
+
+
+def _again(place: Path, request: TrainRequest) -> str:
+    """The command that goes on with a replay that was interrupted."""
+    words = ["resnet-dsl", "train", "--replay", shell_path(place), "--resume"]
+    for option, value in (("--out", request.out), ("--data", request.data)):
+        words += [option, shell_path(value)] if value is not None else []
+    words += ["--device", request.device] if request.device is not None else []
+    return shlex.join(words)
 
 
 def _check(request: TrainRequest) -> None:

@@ -44,7 +44,7 @@ def alone(monkeypatch):
 
 
 def test_without_torchrun_there_is_one_process_and_no_group():
-    assert start_processes("cpu") == Processes(0, 0, 1, torch.device("cpu"), restarted=False)
+    assert start_processes("cpu") == Processes(0, 0, 1, torch.device("cpu"))
     assert not dist.is_initialized()
     stop_processes()
 
@@ -53,7 +53,7 @@ def test_one_process_of_torchrun_needs_no_group_either(monkeypatch):
     for name, value in zip(NAMES, ("0", "0", "1"), strict=False):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
-    assert start_processes("cpu") == Processes(0, 0, 1, torch.device("cpu"), restarted=True)
+    assert start_processes("cpu") == Processes(0, 0, 1, torch.device("cpu"))
     assert not dist.is_initialized()
 
 

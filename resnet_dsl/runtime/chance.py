@@ -6,10 +6,9 @@ from __future__ import annotations
 import hashlib
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from resnet_dsl.runtime.parallel import Processes
+from resnet_dsl.runtime.parallel import Processes, from_each
 
 
 def stream(*key: str | int) -> torch.Generator:
@@ -24,11 +23,7 @@ def random_states(processes: Processes) -> list[Tensor]:
     """The state of torch's generator on the device of each process. All processes have to ask."""
     cuda = processes.device.type == "cuda"
     own = torch.cuda.get_rng_state(processes.device) if cuda else torch.get_rng_state()
-    if processes.world == 1:
-        return [own]
-    states: list[Tensor | None] = [None] * processes.world
-    dist.all_gather_object(states, own)
-    return [state for state in states if state is not None]
+    return from_each(own)
 
 
 def restore_random(states: list[Tensor], processes: Processes) -> None:

@@ -6,14 +6,16 @@ With one process there is no process group, and everything here does what it say
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+Result = TypeVar("Result")
 
 
 class ProcessError(Exception):
@@ -28,7 +30,6 @@ class Processes:
     local_rank: int  # of this process among those on its machine
     world: int  # how many there are
     device: torch.device  # of this process alone, unless it is the CPU
-    restarted: bool = False  # whether torchrun started them anew, after a failure
 
 
 def start_processes(wanted: str | None = None) -> Processes:
@@ -39,7 +40,6 @@ def start_processes(wanted: str | None = None) -> Processes:
     """
     rank, local_rank, world = torchrun_numbers()
     device = find_device(wanted, local_rank, world)
-    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
@@ -48,7 +48,7 @@ def start_processes(wanted: str | None = None) -> Processes:
             raise ProcessError(f"WORLD_SIZE is {world}, and {missing[0]} is not set: use torchrun")
         # What is on the CPU goes over gloo: to ask the others something does not wait for a GPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    return Processes(rank, local_rank, world, device, restarted)
+    return Processes(rank, local_rank, world, device)
 
 
 def torchrun_numbers() -> tuple[int, int, int]:
@@ -106,7 +106,7 @@ def stop_processes() -> None:
 def total(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all processes, in float64: counts are exact."""
     result = tensor.detach().to(torch.float64, copy=True)
-    if dist.is_initialized():
+    if dist.is_initialized() and result.numel():
         dist.all_reduce(result)
     return result
 
@@ -122,6 +122,43 @@ def from_first(value: Any) -> Any:
     if dist.is_initialized():
         dist.broadcast_object_list(box, device=torch.device("cpu"))
     return box[0]
+
+
+def in_all(action: Callable[[], Result]) -> Result:
+    """What an action gives in this process. Where it raises in any, it does in all, so that none
+    waits for one that is gone: in the first process with the words of the first that failed, and
+    elsewhere without words."""
+    result, own = None, None
+    try:
+        result = action()
+    except Exception as error:
+        if not dist.is_initialized():
+            raise
+        own = error
+    errors = from_each(None if own is None else (type(own), str(own)))
+    for rank, found in enumerate(errors):
+        if found is not None:
+            kind, words = found
+            said = f"process {rank}: {words}" if rank else words
+            raise kind(said if dist.get_rank() == 0 else "") from own
+    return cast(Result, result)
+
+
+def from_each(value: Any) -> list[Any]:
+    """What each process gives here, by rank: anything that can be pickled."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def by_machine(action: Callable[[], object], processes: Processes) -> None:
+    """Has an action done by the first process, and then by the first of each other machine, which
+    finds it done where they share a disk. All processes have to come here."""
+    first = processes.rank == 0
+    for turn in (first, processes.local_rank == 0 and not first):
+        in_all(action if turn else tuple)
 
 
 def copy_first(tensors: Iterable[Tensor]) -> None:

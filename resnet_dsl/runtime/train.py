@@ -81,6 +81,7 @@ from resnet_dsl.runtime.data_statistics import (
     mean_of_images,
 )
 from resnet_dsl.runtime.data_streams import Streamed
+from resnet_dsl.runtime.elastic import Job, find_job
 from resnet_dsl.runtime.evaluation import evaluate, mirrored_scores
 from resnet_dsl.runtime.figures import draw_curves, open_scalars
 from resnet_dsl.runtime.mixing import (
@@ -100,8 +101,11 @@ from resnet_dsl.runtime.parallel import (
     Processes,
     agreed,
     average_ddp,
+    by_machine,
     copy_first,
+    from_each,
     from_first,
+    in_all,
     start_processes,
     stop_processes,
     total,
@@ -255,6 +259,21 @@ def load_data(path: Path) -> tuple[Any, Any]:
     return open_split("train"), open_split("test")
 
 
+def load_images(options: argparse.Namespace) -> tuple[Any, Any, dict[str, str]]:
+    """The images for training, those for the test, and their hashes. Raises DataError."""
+    if DATA == "digits":
+        train: Any = load_digits_images("train")
+        test: Any = load_digits_images("test")
+    elif DATA == "fake":
+        train = fake_images(4 * BATCH_SIZE, SHAPE, CLASSES, seed=0)
+        test = fake_images(BATCH_SIZE, SHAPE, CLASSES, seed=1)
+    else:
+        train, test = load_data(options.data)
+    if RESIZE is not None and MEMORY and DATA in ("digits", "cifar10", "cifar100"):
+        train, test = (resized(data, SHAPE[1:], RESIZE) for data in (train, test))
+    return train, test, check_data(train, test)
+
+
 def check_data(train: Any, test: Any) -> dict[str, str]:
     """A hash of the images for training, and of those for the test. Raises DataError where they are
     not what the network is for."""
@@ -274,6 +293,16 @@ def check_data(train: Any, test: Any) -> dict[str, str]:
         else:
             check_classes(data.classes, CLASSES)
     return {"train": fingerprint(train), "test": fingerprint(test)}
+
+
+def check_alike(found: list[dict[str, str]], state: dict[str, Any]) -> None:
+    """Raises DataError where a process has other images than the first, StateError where they are
+    others than those that a run began with."""
+    for rank, digests in enumerate(found):
+        if digests != found[0]:
+            raise DataError(f"process {rank} has other images than the first process")
+    if state and state["data"] != found[0]:
+        raise StateError("--resume: the images are others than those that the run began with")
 
 
 def workers() -> int:
@@ -320,16 +349,18 @@ def testing_source(data: Any, device: torch.device) -> Any:
     return streamed(data, v2.Compose([OfSize(SHAPE[1:]), v2.PILToTensor()]), seed=0)
 
 
-def statistics(data: Any, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The mean and the deviation that images are standardised by, measured on those for training."""
+def statistics(data: Any, processes: Processes) -> tuple[Tensor, Tensor]:
+    """The mean and the deviation that images are standardised by, measured on those for training.
+    Raises DataError."""
     chosen = evenly_spaced(len(data))
     places = torch.split(torch.arange(len(chosen)), 256)
-    batches = testing_source(data, device).batches(0, chosen, places)
+    batches = testing_source(data, processes.device).batches(0, chosen, places)
     if NORMALISE == "pixel":
         return mean_of_images(images for images, _ in batches), torch.ones(())
     mean, std = channel_moments(images for images, _ in batches)
     if MEAN is not None and STD is not None:
-        if note := check_statistics(mean, std, MEAN, STD):
+        note = check_statistics(mean, std, MEAN, STD)
+        if note and processes.rank == 0:
             print(note, file=sys.stderr)
         return torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
     return mean, std
@@ -430,7 +461,13 @@ def testing_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """What of the images falls to this process: standardised (B, C, H, W), and labels (B,)."""
     own = torch.arange(processes.rank, len(data), processes.world)
-    batches = source.batches(0, torch.arange(len(data)), torch.split(own, BATCH_SIZE))
+    if PARALLEL == "fsdp":
+        # All processes have as many batches: they gather the weights for each together.
+        most = math.ceil(len(data) / processes.world)
+        places = own.tensor_split(math.ceil(most / BATCH_SIZE))
+    else:
+        places = torch.split(own, BATCH_SIZE)
+    batches = source.batches(0, torch.arange(len(data)), places)
     for images, labels in batches:
         images = images.to(processes.device, memory_format=torch.channels_last)
         mean, std = (as_operand(part, images) for part in standard)
@@ -499,18 +536,21 @@ def best_of(history: list[dict[str, Any]]) -> dict[str, Any]:
     return min(history, key=lambda line: float(line["test_error"]))
 
 
-def saved_state(options: argparse.Namespace, processes: Processes) -> dict[str, Any]:
+def saved_state(options: argparse.Namespace, job: Job | None) -> dict[str, Any]:
     """What the run goes on from: nothing, unless it was interrupted, or torchrun has started the
-    script anew after a failure. Raises StateError."""
-    if not options.resume and not (processes.restarted and has_state(options.out)):
+    script before, and it has saved something then. Raises StateError."""
+    if not options.resume and (job is None or not has_state(options.out)):
         return {}
     header, state, notes = load_state(options.out)
+    if not options.resume and not (job and job.owns(header.get("job"))):
+        return {}
     if header.get("spec") != SPEC_SHA256:
         raise StateError(f"the state in {options.out} is of another network or another recipe")
     if options.seed not in (None, state["seed"]):
         raise StateError(f"--resume: that run has the seed {state['seed']}")
-    if processes.rank == 0 and notes:
-        print("\n".join(notes), flush=True)
+    if not options.resume:
+        notes.append(f"started anew by torchrun, and goes on after iteration {state['iteration']}")
+    print("".join(f"{note}\n" for note in notes), end="", flush=True)
     return state
 
 
@@ -532,17 +572,48 @@ def steps_of(count: int, world: int) -> int:
     return count // BATCH_SIZE
 
 
-def diverged(out: Path, losses: Tensor, bad: int | None, before: int) -> int:
+def division(world: int, before: int) -> str:
+    """How a batch is divided among processes, for the user; `before` is how many there were until
+    the run was interrupted."""
+    own = f"{BATCH_SIZE // world} in each of {world} processes"
+    if ACCUMULATE > 1:
+        own += f", in {ACCUMULATE} micro-batches"
+    text = f"batches of {BATCH_SIZE} images, {own}; learning rate {LR:g}"
+    if before == world:
+        return text
+    return f"{text}\nuntil now the processes were {before}: the run goes on, but not to the bit"
+
+
+def of_all(losses: Tensor, hits: Tensor, processes: Processes) -> Tensor:
+    """What of some steps each process knows of its own images, (N,) each, for the images of all:
+    the mean loss, and how many were told right; (2, N)."""
+    sums = total(torch.stack([losses, hits]))
+    sums[0] /= processes.world
+    return sums
+
+
+def diverged(out: Path, loss: float, iteration: int, leads: bool) -> int:
     """Says that a run stops since its numbers are gone. Its files stay as they were last saved."""
-    end_line()
-    if bad is not None:  # elsewhere it is the loss of another process
-        loss = losses[bad].item()
-        print(f"stopped: the loss of iteration {before + bad + 1} is {loss:g}", file=sys.stderr)
+    if leads:
+        end_line()
+        print(f"stopped: the loss of iteration {iteration} is {loss:g}", file=sys.stderr)
         last = out / "last.safetensors"
         kept = f"{last} holds the weights saved last" if last.exists() else "nothing was saved yet"
         print(f"{kept}; what helps is a lower lr, or a longer warm-up", file=sys.stderr)
     stop_processes()
     return 1
+
+
+def keep(out: Path, weights: dict[str, Tensor], state: dict[str, Any], job: Job | None) -> None:
+    """Writes the files that are saved: the weights, and what a resumed run needs. Raises OSError."""
+    tensors = to_safetensors(weights, {"spec_sha256": SPEC_SHA256})
+    write(out / "last.safetensors", tensors)
+    history, iteration = state["history"], state["iteration"]
+    tested_now = bool(history) and history[-1]["iteration"] == iteration
+    if tested_now and best_of(history) is history[-1]:
+        write(out / "best.safetensors", tensors)
+    header = {"spec": SPEC_SHA256, "iteration": iteration, "job": job and job.label()}
+    save_state(out, header, state)
 
 
 def interrupted(out: Path, number: int, iteration: int, leads: bool) -> int:
@@ -624,35 +695,24 @@ class Interrupts:
 def main() -> int:
     options = arguments()
     out: Path = options.out
-    interrupts = Interrupts()
     processes = start_processes(options.device)
+    interrupts = Interrupts()
     device, leads = processes.device, processes.rank == 0
-    state = saved_state(options, processes)
+    job = find_job(processes)
+    state = from_first(in_all(lambda: saved_state(options, job) if leads else {}))
     seed: int = state.get("seed", SEED if options.seed is None else options.seed)
     end: int = options.end or state.get("end", EPOCHS if EPOCHS else ITERATIONS)
 
     # The images.
-    if DATA == "digits":
-        train: Any = load_digits_images("train")
-        test: Any = load_digits_images("test")
-    elif DATA == "fake":
-        train = fake_images(4 * BATCH_SIZE, SHAPE, CLASSES, seed=0)
-        test = fake_images(BATCH_SIZE, SHAPE, CLASSES, seed=1)
-    else:
-        if DOWNLOAD and processes.world > 1:
-            if leads:
-                load_data(options.data)
-            from_first(None)  # which the others wait for
-        train, test = load_data(options.data)
-    if RESIZE is not None and MEMORY and DATA in ("digits", "cifar10", "cifar100"):
-        train, test = (resized(data, SHAPE[1:], RESIZE) for data in (train, test))
-    digests = check_data(train, test)
-    if state and state["data"] != digests:
-        raise StateError("--resume: the images are others than those that the run began with")
+    if DOWNLOAD and DATA in ("cifar10", "cifar100") and processes.world > 1:
+        by_machine(lambda: load_data(options.data), processes)
+    train, test, digests = in_all(lambda: load_images(options))
+    found = from_each(digests)
+    in_all(lambda: check_alike(found, state))
     if VALIDATION:
         divide: Any = hold_out_files if DATA == "folder" and not MEMORY else hold_out
         train, held = divide(train, VALIDATION, seed=0)
-    steps = steps_of(len(train), processes.world)
+    steps = in_all(lambda: steps_of(len(train), processes.world))
     iterations = end * steps if EPOCHS else end
 
     # The network, with the same weights in every process.
@@ -663,11 +723,12 @@ def main() -> int:
     keep_memory()
     model = network(num_classes=CLASSES)
     if options.weights:
-        note = begin_from(model, options.weights)
+        note = in_all(lambda: begin_from(model, options.weights))
         if leads:
             print(note, flush=True)
     model.to(device)
-    nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
+    if PARALLEL == "ddp":  # FSDP spreads weights that lie in their own order only
+        nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
     if SYNC_BATCHNORM:
         synchronise(model, device)
     if FREEZE:
@@ -710,10 +771,11 @@ def main() -> int:
     if NORMALISE == "none":
         mean, std = torch.zeros(()), torch.ones(())
     else:
-        mean, std = state["standard"] if state else statistics(train, device)
+        mean, std = state["standard"] if state else in_all(lambda: statistics(train, processes))
     standard = mean.to(device), std.to(device)
 
-    # In each step of an epoch: the loss, and how many images were told right.
+    # In each step of an epoch: the loss, and how many images were told right. In the last steps they
+    # are those of this process.
     losses, hits = torch.zeros(steps, device=device), torch.zeros(steps, device=device)
     history: list[dict[str, Any]] = state.get("history", [])
     first: int = state.get("iteration", 0)
@@ -772,6 +834,7 @@ def main() -> int:
     def save() -> None:
         """Writes the weights, and what a resumed run needs. All processes have to come here."""
         now: dict[str, Any] = {"seed": seed, "end": end, "iteration": iteration, "data": digests}
+        now["processes"] = processes.world
         now |= {"history": history, "losses": losses, "hits": hits, "seconds": seconds()}
         now |= {"standard": (mean, std), "random": random_states(processes)}
         now["begun_from"] = begun_from
@@ -789,13 +852,7 @@ def main() -> int:
             now["plateau"] = plateau.state_dict()
         if WARMUP_ERROR is not None:
             now["warm_up"] = warm_up.state_dict()
-        if leads:
-            tensors = to_safetensors(weights, {"spec_sha256": SPEC_SHA256})
-            write(out / "last.safetensors", tensors)
-            tested_now = bool(history) and history[-1]["iteration"] == iteration
-            if tested_now and best_of(history) is history[-1]:
-                write(out / "best.safetensors", tensors)
-            save_state(out, {"spec": SPEC_SHA256, "iteration": iteration}, now)
+        in_all(lambda: keep(out, weights, now, job) if leads else None)
 
     def seconds() -> float:
         """How long the run has taken, with the time before it was interrupted."""
@@ -809,11 +866,17 @@ def main() -> int:
         place = f"epoch {epoch + 1}/{math.ceil(iterations / steps)}"
         return f"{place}  {speed:,.0f} images/s  loss {loss:.4f}  test error {error}  eta {eta}"
 
-    if leads:
+    def begin() -> None:
         begin_folder(out, history, manifest, resumed=bool(state))
         if NORMALISE == "pixel":
             write(out / MEAN_IMAGE, to_safetensors({"mean": mean}, {}))
+
+    in_all(begin if leads else tuple)
+    if leads:
         scalars = open_scalars(out / "tensorboard", first)
+        before = state.get("processes", processes.world)
+        if max(before, processes.world) > 1:
+            print(division(processes.world, before), flush=True)
     iteration = first
     started = saved = shown = time.perf_counter()
     for epoch in range(first // steps, math.ceil(iterations / steps)):
@@ -821,25 +884,32 @@ def main() -> int:
         in_epoch = min(steps, iterations - epoch * steps)
         batches = training_batches(source, train, standard, seed, epoch, skipped, processes)
         epoch_started = time.perf_counter()
+        seen = look = skipped  # up to which step losses are of all processes; when these look next
         learner.train()
         if FREEZE:
             freeze(model, FREEZE)
         for step in range(skipped, in_epoch):
-            # To read a number is to wait for the device, and processes would wait for one another:
-            # not at every step.
+            # To read a number is to wait for the device, and processes wait for one another: not
+            # at every step, but twice a second.
             if processes.world > 1:
-                looks = step % 20 == 0
+                looks = step == look
             else:
                 looks = bool(interrupts.number) or time.perf_counter() - shown > 0.5
             if looks:
-                shown = time.perf_counter()
+                losses[seen:step], hits[seen:step] = of_all(
+                    losses[seen:step], hits[seen:step], processes
+                )
                 bad = first_bad(losses[:step], LOSS_LIMIT)
-                if agreed(bad is not None):
-                    return diverged(out, losses, bad, epoch * steps)
+                if bad is not None:
+                    return diverged(out, losses[bad].item(), epoch * steps + bad + 1, leads)
                 if agreed(bool(interrupts.number)):
                     save()
                     return interrupted(out, interrupts.number, iteration, leads)
-                if agreed(leads and shown - saved > 60 * SAVE_MINUTES):
+                now = time.perf_counter()
+                ahead = max(1, int(0.5 * (step - seen) / (now - shown)))
+                look, due = from_first((step + ahead, now - saved > 60 * SAVE_MINUTES))
+                seen, shown = step, now
+                if due:
                     save()
                     saved = time.perf_counter()
                 if leads:
@@ -876,19 +946,24 @@ def main() -> int:
                 average.update_parameters(model)
             iteration += 1
 
+        losses[seen:in_epoch], hits[seen:in_epoch] = of_all(
+            losses[seen:in_epoch],
+            hits[seen:in_epoch],
+            processes,
+        )
         bad = first_bad(losses[:in_epoch], LOSS_LIMIT)
-        if agreed(bad is not None):
-            return diverged(out, losses, bad, epoch * steps)
+        if bad is not None:
+            return diverged(out, losses[bad].item(), epoch * steps + bad + 1, leads)
         speed = (in_epoch - skipped) * BATCH_SIZE / (time.perf_counter() - epoch_started)
         if processes.world > 1:
             copy_first(tested.buffers())
-        sums = total(torch.stack([losses[:in_epoch].sum(), hits[:in_epoch].sum()])).tolist()
+        told = hits[:in_epoch].sum(dtype=torch.float64).item()
         line: dict[str, Any] = {
             "epoch": epoch + 1,
             "iteration": iteration,
             "lr": rate,
-            "loss": sums[0] / processes.world / in_epoch,
-            "train_error": 100 - 100 * sums[1] / in_epoch / BATCH_SIZE,
+            "loss": losses[:in_epoch].mean(dtype=torch.float64).item(),
+            "train_error": 100 - 100 * told / in_epoch / BATCH_SIZE,
         }
         tested.eval()
         answers = testing_batches(tests, test, standard, processes)
@@ -946,8 +1021,7 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         raise SystemExit(main())
-    except (DataError, ProcessError, StateError, WeightsError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except OSError as error:
-        raise SystemExit(f"train.py: {error}") from None
+    except (DataError, ProcessError, StateError, WeightsError, OSError) as error:
+        if str(error):  # without words it is said by the first process
+            print(f"train.py: {error}", file=sys.stderr)
+        raise SystemExit(1 if isinstance(error, OSError) else 2) from None

@@ -38,20 +38,25 @@ def fold_branches(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Clause:
-    """`if` or `elif`, or `else` (whose test is True), with its suite. Lines count from 0: the first of what stands
-    above the suite, the first of the suite, the one behind it."""
+    """`if`, `elif`, or `else` (without a test), with its suite. Lines count from 0: the first of what stands above the
+    suite, the first of the suite, the one behind it."""
 
     head: int
     begin: int
     end: int
     suite: list[ast.stmt]
-    test: ast.expr
+    test: ast.expr | None
 
     @property
     def settled(self) -> bool | None:
-        """Whether it holds; None where that is not settled."""
-        value = self.test.value if isinstance(self.test, ast.Constant) else None
-        return value if isinstance(value, bool) else None
+        """Whether it holds, once those before it do not; None where that is not settled."""
+        match self.test:
+            case None | ast.Constant(value=True):
+                return True
+            case ast.Constant(value=False):
+                return False
+            case _:
+                return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +105,21 @@ class _Program:
 
     def chain(self, node: ast.If) -> _Rest:
         """What remains of `if`, `elif`, `else`; whether one is sure to leave is told of what is settled alone."""
-        clauses = [clause for clause in self.clauses(node) if clause.settled is not False]
         found: list[str] = []
-        for clause in clauses:
+        for clause in self.clauses(node):
+            if clause.settled is False:
+                continue
+            head = self.lines[clause.head : clause.begin]
             kept, left = self.suite(clause.suite, clause.begin, clause.end)
-            if clause.settled and not found:
-                return self.dedented(kept, clause), left
-            if clause.settled and kept:
-                found += [" " * node.col_offset + "else:", *kept]
             if clause.settled:
-                break
+                if not found:
+                    return self.dedented(kept, clause), left
+                if clause.test is not None:
+                    head = [" " * node.col_offset + "else:"]
+                return (found + head + kept if kept else found), False
             if not kept:
                 raise ValueError(f"line {clause.begin}: nothing is left of what stands below")
-            head = self.lines[clause.head : clause.begin]
-            if not found:
-                head = [_as_first(line) for line in head]
-            found += head + kept
+            found += head + kept if found else [*map(_as_first, head), *kept]
         return found, False
 
     def clauses(self, node: ast.If) -> Iterator[_Clause]:
@@ -130,7 +134,7 @@ class _Program:
             yield from others
         elif node.orelse:
             begin = self.begin(node.orelse)
-            yield _Clause(end, begin, _behind(node.orelse[-1]), node.orelse, ast.Constant(True))
+            yield _Clause(end, begin, _behind(node.orelse[-1]), node.orelse, None)
 
     def begin(self, nodes: list[ast.stmt]) -> int:
         """The first line of a block, or of the comments above it."""

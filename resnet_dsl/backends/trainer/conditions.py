@@ -99,19 +99,34 @@ def _edits(
     match node:
         case ast.JoinedStr():  # in which Python 3.11 does not say where things stand
             return
-        case ast.IfExp(test=test) if (holds := _truth(test, settings)) is not None:
-            taken = node.body if holds else node.orelse
-            yield from source.only(node, taken)
-            yield from _edits(taken, source, settings, asked)
-        case ast.BoolOp(values=operands) if asked:
-            left = [operand for operand in operands if _truth(operand, settings) is None]
-            yield from source.only(node, left[0]) if len(left) == 1 else source.some(node, left)
+        case ast.expr() if (rest := _rest(node, settings, asked)) is not node:
+            yield from source.only(node, rest)
+            yield from _edits(rest, source, settings, asked)
+        case ast.BoolOp() if asked:
+            left = _open(node, settings)
+            yield from source.some(node, left)
             for operand in left:
                 yield from _edits(operand, source, settings, asked)
         case _:
             for child in ast.iter_child_nodes(node):
                 tested = child is getattr(node, "test", None) or _is_not(node)
                 yield from _edits(child, source, settings, tested)
+
+
+def _rest(node: ast.expr, settings: Settings, asked: bool) -> ast.expr:
+    """What a node comes down to: the side that is taken, the one operand that is not settled; or it is all there."""
+    match node:
+        case ast.IfExp(test=test) if (holds := _truth(test, settings)) is not None:
+            return _rest(node.body if holds else node.orelse, settings, asked)
+        case ast.BoolOp() if asked and len(left := _open(node, settings)) == 1:
+            return _rest(left[0], settings, asked)
+        case _:
+            return node
+
+
+def _open(node: ast.BoolOp, settings: Settings) -> list[ast.expr]:
+    """The operands that are not settled."""
+    return [operand for operand in node.values if _truth(operand, settings) is None]
 
 
 def _is_not(node: ast.AST) -> bool:

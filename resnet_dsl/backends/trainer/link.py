@@ -159,22 +159,26 @@ def names_in(node: ast.AST) -> frozenset[str]:
 
 
 def import_lines(imports: Iterable[Imported]) -> list[str]:
-    """The statements in order: `import` before `from`, each by module."""
+    """The statements in order: `import` before `from`, each by module; one for each item that gets another name."""
     plain: set[str] = set()
     sources: dict[str, set[str]] = {}
+    renamed: set[Imported] = set()
     for item in imports:
         if item.item is None:
-            plain.add(_renamed(item.module, item.name))
+            named = "" if item.name == item.module else f" as {item.name}"
+            plain.add(f"import {item.module}{named}")
+        elif item.item == item.name:
+            sources.setdefault(item.module, set()).add(item.name)
         else:
-            sources.setdefault(item.module, set()).add(_renamed(item.item, item.name))
-    lines = [f"import {name}" for name in sorted(plain, key=str.lower)]
-    for module in sorted(sources, key=str.lower):
-        lines += _from(module, sorted(sources[module], key=_by_kind))
+            renamed.add(item)
+    modules = sources.keys() | {item.module for item in renamed}
+    lines = sorted(plain, key=str.lower)
+    for module in sorted(modules, key=str.lower):
+        if module in sources:
+            lines += _from(module, sorted(sources[module], key=_by_kind))
+        others = [item for item in renamed if item.module == module]
+        lines += sorted(f"from {module} import {item.item} as {item.name}" for item in others)
     return lines
-
-
-def _renamed(name: str, bound: str) -> str:
-    return name if name == bound else f"{name} as {bound}"
 
 
 def _from(module: str, names: list[str]) -> list[str]:
@@ -186,8 +190,7 @@ def _from(module: str, names: list[str]) -> list[str]:
 
 def _by_kind(name: str) -> tuple[int, str, str]:
     """Constants, classes, then the rest, as ruff orders them."""
-    word = name.split(" as ")[0]
-    kind = 0 if word.isupper() and len(word) > 1 else 1 if word[0].isupper() else 2
+    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2
     return kind, name.lower(), name
 
 

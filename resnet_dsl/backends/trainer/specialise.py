@@ -17,15 +17,23 @@ def specialise(text: str, settings: Settings) -> str:
 
 
 def mark_unused(text: str) -> str:
-    """The program with `_` before the variables of loops that nothing in the loop reads any more."""
+    """The program with `_` before the variables of loops that nothing in their function reads any more."""
     lines = text.split("\n")
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.For):
-            read = {name.id for statement in node.body for name in _names(statement)}
-            for name in sorted(_names(node.target), key=lambda name: -name.col_offset):
-                if name.id not in read and not name.id.startswith("_"):
-                    line, column = lines[name.lineno - 1].encode(), name.col_offset
-                    lines[name.lineno - 1] = (line[:column] + b"_" + line[column:]).decode()
+    tree = ast.parse(text)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    unread: set[tuple[int, int]] = set()
+    for scope in (tree, *functions):
+        read = {name.id for name in _names(scope) if isinstance(name.ctx, ast.Load)}
+        loops = [node.target for node in ast.walk(scope) if isinstance(node, ast.For)]
+        names = [name for target in loops for name in _names(target)]
+        unread |= {
+            (name.lineno - 1, name.col_offset)
+            for name in names
+            if name.id not in read and not name.id.startswith("_")
+        }
+    for line, column in sorted(unread, reverse=True):
+        whole = lines[line].encode()
+        lines[line] = (whole[:column] + b"_" + whole[column:]).decode()
     return "\n".join(lines)
 
 

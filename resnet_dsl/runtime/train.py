@@ -396,7 +396,8 @@ def training_batches(
     (B, C, H, W), what they are to be told as, and labels (B,). What is random follows from the seed
     and the epoch, for all processes alike."""
     count, device = len(data), processes.device
-    draws = stream("epoch", seed, epoch)
+    if DATA != "shards" or FLIP == "random" or COLOUR_PCA or CUTOUT or ERASING:
+        draws = stream("epoch", seed, epoch)
     if DATA == "shards":
         order = shard_order(
             data,
@@ -423,7 +424,7 @@ def training_batches(
     if ERASING:
         boxes = draw_boxes(count, *TRAIN_SIZE, ERASING, draws).to(device)
     places = list(shares(count, first, processes))
-    batches = source.batches(epoch, order, [here for _, here in places])
+    batches = source.batches(epoch, order, [share for _, share in places])
     for (step, here), (images, labels) in zip(places, batches, strict=True):
         images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
         labels = labels.to(device, non_blocking=True)

@@ -19,6 +19,7 @@ from resnet_dsl.backends.trainer.link import PACKAGE, Definition, library, link
 from resnet_dsl.backends.trainer.settings import TrainSettings
 from resnet_dsl.backends.trainer.specialise import specialise
 
+LONGEST = 120  # of what cannot be wrapped
 _FIRST, _LAST = "# -- settings\n", "# -- end of the settings\n"
 
 
@@ -153,9 +154,9 @@ def _constant(name: str, value: object, comment: str) -> list[str]:
         lines = statement(f"{name} = ", Group("(", tuple(Atom(_literal(item)) for item in value)))
     else:
         lines = [f"{name} = {_literal(value)}"]
-    if len(lines) == 1 and len(lines[0]) + len(comment) <= 100:
+    if len(lines) == 1 and len(lines[0]) + len(comment) <= LINE_LENGTH:
         return [lines[0] + comment]
-    return lines
+    return [line if len(line) <= LONGEST else f"{line}  # noqa: E501" for line in lines]
 
 
 def _literal(value: object) -> str:

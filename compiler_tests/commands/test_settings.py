@@ -55,6 +55,19 @@ def test_a_finding_about_what_a_recipe_says_points_to_its_name(checked: Checked)
     assert found.message == "a warm-up of 2 epochs leaves nothing of 2"
 
 
+def test_what_would_change_nothing_is_a_finding_where_the_spec_says_it_itself(
+    checked: Checked,
+) -> None:
+    (found,) = refusals(lambda: checked("train.ema_every=5", "train.pad=0"))
+    assert (found.code, found.line_text) == ("RD652", "train.ema_every=5")
+    assert found.message == "`ema_every` changes nothing here"
+    assert found.why == "it belongs to an `ema`"
+    assert found.hint == "write `ema_every: 1`, or an `ema`"
+    text = SMALL.replace("train: digits", "train: {recipe: mine, ema: 0}\n")
+    text += "recipes:\n  mine: {recipe: digits, ema: 0.9, ema_every: 5}\n"
+    assert checked(text=text).ema_every == 5
+
+
 def test_what_counts_in_another_unit_than_the_length_has_to_be_said_anew(checked: Checked) -> None:
     (found,) = refusals(lambda: checked("train.iterations=500"))
     assert "`warmup` counts epochs in the recipe" in found.message

@@ -10,6 +10,7 @@ from typing import Any
 from resnet_dsl import __version__
 from resnet_dsl.analysis.values import shapes
 from resnet_dsl.artifacts import output_folder
+from resnet_dsl.backends.trainer import check_unused
 from resnet_dsl.backends.trainer.check import problems
 from resnet_dsl.backends.trainer.problem import Problem
 from resnet_dsl.backends.trainer.settings import Part, TrainSettings
@@ -82,7 +83,9 @@ def checked_settings(
                 hint=f"write `{setting}` anew, in {unit}",
             )
         )
-    for problem in (*problems(settings), *_train_size(compilation, settings.train_size)):
+    said = resolved.layers[0].settings
+    unused = (problem for problem in check_unused.problems(settings) if problem.setting in said)
+    for problem in (*problems(settings), *unused, *_train_size(compilation, settings.train_size)):
         if problem.setting not in miscounted:
             found.append(
                 resolved.diagnostic(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from resnet_dsl.backends.trainer import check_unused
 from resnet_dsl.backends.trainer.check import problems
 from resnet_dsl.errors import CODES
 
@@ -32,6 +33,7 @@ DATA = [
     ({**CIFAR, "path": None}, "data", "does not say where", "path: data"),
     ({**IMAGENET, "path": None}, "data", "does not say where", "path: data/imagenet"),
     ({**IMAGENET, "input": (4, 224, 224)}, "data", "4 channels", "channels: 3"),
+    ({**IMAGENET, "data": "fake", "input": (4, 8, 8)}, "data", "4 channels", "memory: true"),
     ({"path": "data"}, "path", "`digits` have no path", "remove `path`"),
     ({"memory": False}, "memory", "held in memory", "memory: true"),
     ({"batch_size": 1438}, "batch_size", "a batch of 1438 is more than", "smaller `batch_size`"),
@@ -59,9 +61,9 @@ IMAGES = [
     ({**IMAGENET, "data": "shards", "repeats": 3}, "repeats", "shards", "repeats: 1"),
     ({**IMAGENET, "data": "shards", "flip": "alternate"}, "flip", "shards", "flip: random"),
     (
-        {**IMAGENET, "data": "fake", "input": (4, 224, 224), "colour_pca": 0.1},
+        {**IMAGENET, "data": "fake", "input": (1, 224, 224), "colour_pca": 0.1},
         "colour_pca",
-        "4 channels have no colours",
+        "have no colours to shift",
         "colour_pca: 0",
     ),
     ({"train_size": 6}, "train_size", "nothing makes", "crop: area"),
@@ -127,7 +129,12 @@ LEARNING = [
     ({"freeze": ("zzz",)}, "freeze", "no stage `zzz`", "stem, layer1, head"),
     ({"freeze": ("stem", "layer1", "head")}, "freeze", "left to learn", "leave `head` out"),
     ({"recompute": ("stem",)}, "recompute", "no stage `stem`", "its stages: layer1"),
-    ({"recompute": ("layer1",)}, "recompute", "no module of its own", "remove it"),
+    (
+        {"recompute": ("layer1",), "parts": (("layer1", ("conv2", "bn2")), ("head", ("fc",)))},
+        "recompute",
+        "no module of its own",
+        "remove it",
+    ),
 ]
 
 
@@ -157,6 +164,7 @@ def test_what_does_not_go_together_is_refused_with_a_hint(
         {"warmup": 0, "warmup_lr": 0.01, "warmup_error": 80.0},
         {"optimiser": "lamb", "nesterov": False, "momentum": 0.0},
         {"freeze": ("stem", "layer1"), "accumulate": 4, "cutmix": 1.0, "cutout": 4},
+        {"recompute": ("layer1",)},
     ],
 )
 def test_what_goes_together_is_not_refused(settings, changes):
@@ -176,3 +184,59 @@ def test_the_learning_rate_is_scaled_to_the_batch(settings):
 
 def test_what_is_frozen_is_named_by_its_modules(settings):
     assert settings(freeze=("head", "stem")).frozen == ("conv1", "bn1", "fc")
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting", "message", "hint"),
+    [
+        ({"data": "fake", "path": "x"}, "path", "data in files", "write `path: null`, or data"),
+        ({"data": "fake", "resize": 8}, "resize", "data in files", "`resize: null`"),
+        ({"download": True}, "download", "`data: cifar10` or", "`download: false`"),
+        ({"workers": 2}, "workers", "`memory: false`", "`workers: null`, or `memory: false`"),
+        ({"pad": 0, "pad_mode": "reflect"}, "pad_mode", "a `pad`", "`pad_mode: black`"),
+        ({"scale_range": (8, 9)}, "scale_range", "`crop: scale`", "`scale_range: [256, 480]`"),
+        ({"area_range": (0.5, 1)}, "area_range", "`crop: area`", "`area_range: [0.08, 1]`"),
+        ({"ratio_range": (1, 1)}, "ratio_range", "`crop: area`", "[0.75, 1.3333]`"),
+        ({"rand_ops": 1}, "rand_ops", "`auto_augment: rand`", "`rand_ops: 2`"),
+        ({"rand_magnitude": 9}, "rand_magnitude", "`auto_augment: rand`", "`rand_magnitude: 3`"),
+        ({"rand_std": 0.5}, "rand_std", "`auto_augment: rand`", "`rand_std: 0`"),
+        ({"beta2": 0.9}, "beta2", "`optimiser: adamw`", "`beta2: 0.999`"),
+        ({"weight_decay": 0.0}, "decay_norms", "a `weight_decay`", "`decay_norms: true`"),
+        ({"milestones": (2,)}, "milestones", "`schedule: milestones`", "`milestones: []`"),
+        ({"gamma": 0.2}, "gamma", "`schedule: milestones` or `plateau`", "`gamma: 0.1`"),
+        ({"patience": 5}, "patience", "`schedule: plateau`", "`patience: 10`"),
+        ({"ema_every": 5}, "ema_every", "an `ema`", "`ema_every: 1`"),
+    ],
+)
+def test_what_would_change_nothing_is_told(settings, changes, setting, message, hint):
+    (found,) = check_unused.problems(settings(**changes))
+    assert (found.setting, found.code) == (setting, "RD652")
+    assert found.why is not None
+    assert message in found.why
+    assert found.hint is not None
+    assert hint in found.hint
+
+
+def test_parts_are_neutral_where_the_base_recipe_says_so(settings):
+    """The table says each value a second time: it is the one of the library's recipe."""
+    base = settings(decay_norms=True)
+    for part in check_unused.PARTS:
+        assert getattr(base, part.setting) == part.neutral, part.setting
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": "plateau", "gamma": 0.2, "patience": 5},
+        {"schedule": "milestones", "milestones": (2,), "gamma": 0.2},
+        {"optimiser": "lamb", "beta2": 0.9},
+        {"ema": 0.9, "ema_every": 5, "pad_mode": "reflect"},
+        {**CIFAR, "download": True, "memory": False, "workers": 2},
+        {**IMAGENET, "crop": "scale", "scale_range": (224, 300)},
+        {**IMAGENET, "area_range": (0.5, 1), "ratio_range": (1, 1)},
+        {"auto_augment": "rand", "rand_ops": 1, "rand_magnitude": 9, "rand_std": 0.5},
+        {**IMAGENET, "data": "fake", "path": None},
+    ],
+)
+def test_what_has_its_whole_is_not_told(settings, changes):
+    assert list(check_unused.problems(settings(**changes))) == []

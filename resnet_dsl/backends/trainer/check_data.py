@@ -36,12 +36,15 @@ def problems(settings: TrainSettings) -> Iterator[Problem]:
     if known is not None:
         yield from _fit(settings, known)
         yield from _enough(settings, known)
-    elif settings.data != "fake" and settings.input[0] not in (1, 3):
+    elif settings.input[0] not in (1, 3) and not (settings.data == "fake" and settings.memory):
+        fake = settings.data == "fake"
         yield Problem(
             "data",
             f"the network takes images of {settings.input[0]} channels",
-            f"those of a `{settings.data}` are read as grey or as colours",
-            "write `channels: 1` or `channels: 3` in the spec's `input`",
+            f"{'without `memory`, those' if fake else 'those'} of a `{settings.data}` are read as grey or as colours",
+            "write `memory: true`, with which images are varied in batches"
+            if fake
+            else "write `channels: 1` or `channels: 3` in the spec's `input`",
             RD651,
         )
     yield from _statistics(settings)

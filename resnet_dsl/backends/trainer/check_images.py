@@ -46,7 +46,7 @@ def _streamed(settings: TrainSettings) -> Iterator[Problem]:
     if settings.colour_pca and settings.input[0] != 3:
         yield Problem(
             "colour_pca",
-            f"images of {settings.input[0]} channels have no colours to shift",
+            "images without red, green and blue have no colours to shift",
             hint="write `colour_pca: 0`",
         )
 

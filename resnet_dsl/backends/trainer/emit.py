@@ -70,7 +70,7 @@ def constants(settings: TrainSettings) -> dict[str, object]:
         "FOLDER": settings.folder or "",
         "SHAPE": settings.input,
         "TRAIN_SIZE": (settings.train_size,) * 2 if settings.train_size else settings.input[1:],
-        "DATA_PATH": settings.path or ("data" if settings.data.startswith("cifar") else ""),
+        "DATA_PATH": (settings.path or "") if settings.data not in ("digits", "fake") else "",
         "LR": settings.scaled_lr,
         "WARMUP_LR": settings.scaled_warmup_lr,
         "FREEZE": settings.frozen,

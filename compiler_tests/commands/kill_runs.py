@@ -34,6 +34,7 @@ from resnet_dsl.commands.states import STATES, read_state
 CLOCK = ("seconds", "images_per_second")
 SPEC, OVERRIDES = "digits", ("train.save_minutes=0.001",)
 MOMENTS = ("while it starts", "while it trains", "while it writes")
+WRITTEN = ("last.safetensors.part", "state.pt.part")
 STARTING_S, TRAINING_S, LONGEST_S = 3.0, 1.5, 120.0
 
 
@@ -109,7 +110,10 @@ def kill_at(running: subprocess.Popen[bytes], run: Path, moment: str, dice: rand
         wait_until(running, lambda: stamp() != before, LONGEST_S)
         wait_until(running, lambda: False, dice.uniform(0, TRAINING_S))
         if moment == MOMENTS[2]:
-            wait_until(running, lambda: half_written(run) - left, LONGEST_S)
+            aim = dice.choice(WRITTEN)
+            wait_until(
+                running, lambda: aim in {name for name, _ in half_written(run) - left}, LONGEST_S
+            )
     if running.poll() is not None:
         return False
     os.killpg(running.pid, signal.SIGKILL)

@@ -128,6 +128,23 @@ def test_the_images_that_trained_weights_want_are_told(call: Call, written: str)
 
 
 @pytest.mark.parametrize(
+    ("normalise", "said"),
+    [
+        ("none", "took its images as they are, as numbers from 0 to 1"),
+        ("pixel", "mean_image.safetensors beside the weights has it, as (C, H, W)"),
+        ("channel", "with mean 0.305 and std 0.376"),
+    ],
+)
+def test_what_was_done_to_the_images_is_told_whatever_it_was(
+    call: Call, written: str, normalise: str, said: str
+) -> None:
+    result = result_of(written, normalise=normalise)
+    Path("run/result.json").write_text(json.dumps(result))
+    done = call("build small.yaml --weights run/last.safetensors --out out")
+    assert sum(said in line for line in done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"spec": "another"},

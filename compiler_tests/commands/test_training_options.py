@@ -123,3 +123,12 @@ def test_data_that_are_not_where_they_should_be_are_asked_for(
     assert where in done.stderr
     assert hint in done.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_place_of_the_images_may_be_said_by_the_option_alone(call: Call) -> None:
+    Path("small.yaml").write_text(
+        SMALL.replace("train: digits", "train: {recipe: digits, data: folder}")
+    )
+    assert "does not say where the data `folder` lie" in call("train small.yaml").stderr
+    done = call('train small.yaml --data "it\'s here"')
+    assert "there is nothing at `it's here`" in done.stderr

@@ -15,6 +15,8 @@ RESOLVED = "spec.json"
 INITIAL = "initial.safetensors"
 """The weights that a fine-tuning begins with, likewise."""
 
+MEAN_IMAGE = "mean_image.safetensors"
+
 FILES = (
     "last.safetensors",
     "best.safetensors",
@@ -26,7 +28,7 @@ FILES = (
     "manifest.json",
     "curves.svg",
     "curves.png",
-    "mean_image.safetensors",
+    MEAN_IMAGE,
 )
 """What the script writes into the folder of a run, besides the events of TensorBoard."""
 
@@ -80,16 +82,16 @@ def standardised(weights: Path, spec_hash: str) -> list[str]:
     files = [found.get(key) for key in ("weights", "best_weights")]
     if weights.name not in [Path(file).name for file in files if isinstance(file, str)]:
         return []
+    if found.get("normalise") == "none":
+        return ["the training took its images as they are, as numbers from 0 to 1"]
+    if found.get("normalise") == "pixel":
+        return [
+            "the training subtracted the mean image from its images, of numbers from 0 to 1, and the network wants "
+            f"such: {MEAN_IMAGE} beside the weights has it, as (C, H, W)"
+        ]
     mean, std = _numbers(found.get("mean")), _numbers(found.get("std"))
     if not mean or not std:
         return []
-    if len(mean) > len(std):
-        return [
-            "the training subtracted the mean image from its images, of numbers from 0 to 1, and the network wants "
-            "such images (the `result.json` beside the weights has it, channel by channel and row by row)"
-        ]
-    if set(mean) == {0.0} and set(std) == {1.0}:
-        return ["the training took its images as they are, as numbers from 0 to 1"]
     return [
         "the training standardised its images, and the network wants such: (image - mean) / std for each channel, "
         f"of images from 0 to 1, with mean {_listed(mean)} and std {_listed(std)} "

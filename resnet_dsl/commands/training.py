@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resnet_dsl.artifacts import Artifacts, Written, output_folder
@@ -24,7 +25,7 @@ from resnet_dsl.commands.run import (
     stamps,
     standardised,
 )
-from resnet_dsl.commands.settings import checked_settings
+from resnet_dsl.commands.settings import checked_settings, settings_of
 from resnet_dsl.commands.states import check_state, spec_of_state
 from resnet_dsl.commands.train_options import TrainRequest, check_options
 from resnet_dsl.compiler import Compilation, compile_spec, resolved, torch_source
@@ -57,7 +58,12 @@ def train(request: TrainRequest) -> Outcome:
 
     Raises CompileError, and ChildExitError where the script did not end well.
     """
-    compilation = compile_spec(find_spec(request.spec or DEFAULT_SPEC), request.overrides)
+    file = find_spec(request.spec or DEFAULT_SPEC)
+    compilation = compile_spec(file, request.overrides)
+    if request.data is not None and _lacks_place(settings_of(compilation)):
+        place = f"train.path={json.dumps(str(request.data), ensure_ascii=False)}"
+        request = replace(request, overrides=(*request.overrides, place))
+        compilation = compile_spec(file, request.overrides)
     return run_script(request, prepare(request, compilation))
 
 
@@ -129,6 +135,11 @@ def run_script(
         next=_next(settings, last, request.out) if request.quiet else [],
         notes=[*(prepared.notes if request.quiet else ()), *notes],
     )
+
+
+def _lacks_place(settings: TrainSettings) -> bool:
+    """Whether nothing says where the images lie that are trained on."""
+    return settings.path is None and settings.data not in ("digits", "fake")
 
 
 def _next(settings: TrainSettings, weights: Path, out: Path | None) -> list[str]:

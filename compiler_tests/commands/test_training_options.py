@@ -50,6 +50,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         ("--set train.freeze=[layer9]", "RD652", "layer9"),
         ("--set train.optimiser=adam", "RD103", "adam"),
         ("--set train.batch_size=100000", "RD651", "100000"),
+        ("--out small.yaml", "RD602", "`small.yaml` is a file"),
         ("--replay nothing", "RD656", "nothing"),
         ("--replay .", "RD656", "is no run"),
         ("--replay small.yaml", "RD656", "small.yaml"),

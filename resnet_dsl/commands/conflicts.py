@@ -24,8 +24,15 @@ def check_build(targets: Sequence[str], stop_after: str | None, given: Mapping[s
             why = "a PyTorch module draws its weights when it is made, from torch's own seed"
             found.append(_useless("--seed", why, "--target onnx or --write-weights"))
     if set(targets) == {"train"} and given["--weights"]:
-        why = "training begins with new weights"
-        found.append(_useless("--weights", why, "--target torch or --target onnx"))
+        why = "a script is written without weights, and is given them when it runs"
+        found.append(
+            Diagnostic(
+                "RD702",
+                "--weights would do nothing here",
+                why=why,
+                hint="`resnet-dsl train SPEC --weights FILE` fine-tunes; or add --target torch or --target onnx",
+            )
+        )
     raise_any([*found, *_weights(given)])
 
 

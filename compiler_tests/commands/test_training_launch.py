@@ -155,6 +155,23 @@ def test_a_signal_is_handed_on_and_lets_all_of_them_save(
         assert (tmp_path / f"whole{rank}").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent's end is told on Linux")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_where_we_are_killed_the_script_is_asked_to_stop(tmp_path: Path, processes: int) -> None:
+    code = (
+        "import sys\nfrom resnet_dsl.commands.launch import launch\n"
+        "sys.exit(launch(sys.argv[2:], processes=int(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(processes), *script(tmp_path, SAVES)]
+    ranks = [-1] if processes == 1 else range(processes)
+    with subprocess.Popen(command, env=environment(), start_new_session=True) as running:
+        wait_for(lambda: all((tmp_path / f"ready{rank}").exists() for rank in ranks))
+        running.kill()
+    wait_for(lambda: all((tmp_path / f"whole{rank}").exists() for rank in ranks))
+    for rank in ranks:  # once for each of our threads that ends, at worst, and at once
+        assert set((tmp_path / f"saved{rank}").read_text().split()) == {"SIGTERM"}
+
+
 def test_ctrl_c_on_a_terminal_reaches_each_process_once(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom resnet_dsl.commands.launch import launch\n"

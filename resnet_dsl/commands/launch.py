@@ -7,6 +7,7 @@ does.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ INTERRUPTED = (128 + SIGINT, 128 + SIGTERM)
 """The statuses of a script that was asked to stop, and has saved."""
 
 _LOOK_S = 0.1
+_SIGNAL_WHEN_PARENT_ENDS = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 _HOST = "127.0.0.1"
 _KEPT_BYTES = 100_000
 
@@ -51,7 +53,9 @@ def launch(
     common = {**os.environ, **(environment or {})}
     if processes == 1:
         with (
-            subprocess.Popen(command, stdout=output, env=common) as child,
+            subprocess.Popen(
+                command, stdout=output, env=common, preexec_fn=_ending_with_us()
+            ) as child,
             _handed_on([child]),
             _watched([child], watch) as ended,
         ):
@@ -73,6 +77,7 @@ def launch(
                     stdout=output if rank == 0 else subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                    preexec_fn=_ending_with_us(),
                 )
                 children.append(child)
             with _watched(children, watch) as ended:
@@ -193,6 +198,18 @@ def _handed_on(children: Sequence[Child]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ending_with_us() -> Callable[[], None] | None:
+    """What has a child asked to stop when we are killed; else two would write into one folder, it and the one that goes
+    on in its place. Linux alone can do that, and asks at the end of each of our threads, all at once."""
+    if sys.platform != "linux":
+        return None
+    try:
+        control = ctypes.CDLL(None).prctl
+    except (OSError, AttributeError):
+        return None
+    return lambda: control(_SIGNAL_WHEN_PARENT_ENDS, int(SIGTERM))
 
 
 def _send(child: Child, number: int) -> None:

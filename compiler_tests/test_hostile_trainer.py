@@ -209,7 +209,7 @@ def test_training_in_a_folder_of_any_name_ends_with_commands_that_work(
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert (spec.parent / data["checkpoint"]).is_file()
-    (line,) = data["next"]
+    (line,) = [command for command in data["next"] if " build " in command]
     program = f"{sys.executable} -m resnet_dsl"
     after = subprocess.run(
         line.replace("resnet-dsl", program, 1),
@@ -230,8 +230,8 @@ def test_a_training_that_fails_is_data_for_a_program(spec: Path) -> None:
     done = run("train", spec, "--device=nonsense", "--json", cwd=spec.parent)
     assert done.returncode == 2
     (found,) = json.loads(done.stdout)["errors"]
-    assert found["code"] == "RD653"
-    assert "no such device" in done.stderr
+    assert "nonsense" in found["message"]
+    assert not (spec.parent / "generated").exists()
     done = run("train", spec, "--resume", "--out", "new", "--json", cwd=spec.parent)
     assert done.returncode == 2
     (found,) = json.loads(done.stdout)["errors"]

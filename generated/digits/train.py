@@ -39,6 +39,7 @@ import shutil
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, cast
 
 if __name__ == "__main__":  # Ctrl-C ends the script quietly, also while torch is imported
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -99,6 +100,13 @@ SETTINGS = {
 }
 
 
+def load_images(options: argparse.Namespace) -> tuple[Any, Any, dict[str, str]]:
+    """The images for training, those for the test, and their hashes. Raises DataError."""
+    train: Any = load_digits_images("train")
+    test: Any = load_digits_images("test")
+    return train, test, check_data(train, test)
+
+
 def check_data(train: Any, test: Any) -> dict[str, str]:
     """A hash of the images for training, and of those for the test. Raises DataError where they are
     not what the network is for."""
@@ -107,16 +115,27 @@ def check_data(train: Any, test: Any) -> dict[str, str]:
     return {"train": fingerprint(train), "test": fingerprint(test)}
 
 
+def check_alike(found: list[dict[str, str]], state: dict[str, Any]) -> None:
+    """Raises DataError where a process has other images than the first, StateError where they are
+    others than those that a run began with."""
+    for rank, digests in enumerate(found):
+        if digests != found[0]:
+            raise DataError(f"process {rank} has other images than the first process")
+    if state and state["data"] != found[0]:
+        raise StateError("--resume: the images are others than those that the run began with")
+
+
 def testing_source(data: Any, device: torch.device) -> Any:
     """Images as batches, as they are tested: nothing in them is left to chance."""
     return Held(data, device)
 
 
-def statistics(data: Any, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The mean and the deviation that images are standardised by, measured on those for training."""
+def statistics(data: Any, processes: Processes) -> tuple[Tensor, Tensor]:
+    """The mean and the deviation that images are standardised by, measured on those for training.
+    Raises DataError."""
     chosen = evenly_spaced(len(data))
     places = torch.split(torch.arange(len(chosen)), 256)
-    batches = testing_source(data, device).batches(0, chosen, places)
+    batches = testing_source(data, processes.device).batches(0, chosen, places)
     mean, std = channel_moments(images for images, _ in batches)
     return mean, std
 
@@ -147,7 +166,7 @@ def training_batches(
     draws = stream("epoch", seed, epoch)
     order = torch.randperm(count, generator=draws)
     places = list(shares(count, first, processes))
-    batches = source.batches(epoch, order, [here for _, here in places])
+    batches = source.batches(epoch, order, [share for _, share in places])
     for (_step, _here), (images, labels) in zip(places, batches, strict=True):
         images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
         labels = labels.to(device, non_blocking=True)
@@ -162,7 +181,8 @@ def testing_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """What of the images falls to this process: standardised (B, C, H, W), and labels (B,)."""
     own = torch.arange(processes.rank, len(data), processes.world)
-    batches = source.batches(0, torch.arange(len(data)), torch.split(own, BATCH_SIZE))
+    places = torch.split(own, BATCH_SIZE)
+    batches = source.batches(0, torch.arange(len(data)), places)
     for images, labels in batches:
         images = images.to(processes.device, memory_format=torch.channels_last)
         mean, std = (as_operand(part, images) for part in standard)
@@ -203,18 +223,21 @@ def best_of(history: list[dict[str, Any]]) -> dict[str, Any]:
     return min(history, key=lambda line: float(line["test_error"]))
 
 
-def saved_state(options: argparse.Namespace, processes: Processes) -> dict[str, Any]:
+def saved_state(options: argparse.Namespace, job: Job | None) -> dict[str, Any]:
     """What the run goes on from: nothing, unless it was interrupted, or torchrun has started the
-    script anew after a failure. Raises StateError."""
-    if not options.resume and not (processes.restarted and has_state(options.out)):
+    script before, and it has saved something then. Raises StateError."""
+    if not options.resume and (job is None or not has_state(options.out)):
         return {}
     header, state, notes = load_state(options.out)
+    if not options.resume and not (job and job.owns(header.get("job"))):
+        return {}
     if header.get("spec") != SPEC_SHA256:
         raise StateError(f"the state in {options.out} is of another network or another recipe")
     if options.seed not in (None, state["seed"]):
         raise StateError(f"--resume: that run has the seed {state['seed']}")
-    if processes.rank == 0 and notes:
-        print("\n".join(notes), flush=True)
+    if not options.resume:
+        notes.append(f"started anew by torchrun, and goes on after iteration {state['iteration']}")
+    print("".join(f"{note}\n" for note in notes), end="", flush=True)
     return state
 
 
@@ -232,17 +255,46 @@ def steps_of(count: int, world: int) -> int:
     return count // BATCH_SIZE
 
 
-def diverged(out: Path, losses: Tensor, bad: int | None, before: int) -> int:
+def division(world: int, before: int) -> str:
+    """How a batch is divided among processes, for the user; `before` is how many there were until
+    the run was interrupted."""
+    own = f"{BATCH_SIZE // world} in each of {world} processes"
+    text = f"batches of {BATCH_SIZE} images, {own}; learning rate {LR:g}"
+    if before == world:
+        return text
+    return f"{text}\nuntil now the processes were {before}: the run goes on, but not to the bit"
+
+
+def of_all(losses: Tensor, hits: Tensor, processes: Processes) -> Tensor:
+    """What of some steps each process knows of its own images, (N,) each, for the images of all:
+    the mean loss, and how many were told right; (2, N)."""
+    sums = total(torch.stack([losses, hits]))
+    sums[0] /= processes.world
+    return sums
+
+
+def diverged(out: Path, loss: float, iteration: int, leads: bool) -> int:
     """Says that a run stops since its numbers are gone. Its files stay as they were last saved."""
-    end_line()
-    if bad is not None:  # elsewhere it is the loss of another process
-        loss = losses[bad].item()
-        print(f"stopped: the loss of iteration {before + bad + 1} is {loss:g}", file=sys.stderr)
+    if leads:
+        end_line()
+        print(f"stopped: the loss of iteration {iteration} is {loss:g}", file=sys.stderr)
         last = out / "last.safetensors"
         kept = f"{last} holds the weights saved last" if last.exists() else "nothing was saved yet"
         print(f"{kept}; what helps is a lower lr, or a longer warm-up", file=sys.stderr)
     stop_processes()
     return 1
+
+
+def keep(out: Path, weights: dict[str, Tensor], state: dict[str, Any], job: Job | None) -> None:
+    """Writes the files that are saved: the weights, and what a resumed run needs. Raises OSError."""
+    tensors = to_safetensors(weights, {"spec_sha256": SPEC_SHA256})
+    write(out / "last.safetensors", tensors)
+    history, iteration = state["history"], state["iteration"]
+    tested_now = bool(history) and history[-1]["iteration"] == iteration
+    if tested_now and best_of(history) is history[-1]:
+        write(out / "best.safetensors", tensors)
+    header = {"spec": SPEC_SHA256, "iteration": iteration, "job": job and job.label()}
+    save_state(out, header, state)
 
 
 def interrupted(out: Path, number: int, iteration: int, leads: bool) -> int:
@@ -313,20 +365,18 @@ class Interrupts:
 def main() -> int:
     options = arguments()
     out: Path = options.out
-    interrupts = Interrupts()
     processes = start_processes(options.device)
+    interrupts = Interrupts()
     device, leads = processes.device, processes.rank == 0
-    state = saved_state(options, processes)
+    job = find_job(processes)
+    state = from_first(in_all(lambda: saved_state(options, job) if leads else {}))
     seed: int = state.get("seed", SEED if options.seed is None else options.seed)
     end: int = options.end or state.get("end", EPOCHS)
 
-    # The images.
-    train: Any = load_digits_images("train")
-    test: Any = load_digits_images("test")
-    digests = check_data(train, test)
-    if state and state["data"] != digests:
-        raise StateError("--resume: the images are others than those that the run began with")
-    steps = steps_of(len(train), processes.world)
+    train, test, digests = in_all(lambda: load_images(options))
+    found = from_each(digests)
+    in_all(lambda: check_alike(found, state))
+    steps = in_all(lambda: steps_of(len(train), processes.world))
     iterations = end * steps
 
     # The network, with the same weights in every process.
@@ -336,7 +386,7 @@ def main() -> int:
     keep_memory()
     model = network(num_classes=CLASSES)
     if options.weights:
-        note = begin_from(model, options.weights)
+        note = in_all(lambda: begin_from(model, options.weights))
         if leads:
             print(note, flush=True)
     model.to(device)
@@ -347,10 +397,11 @@ def main() -> int:
     # The images in batches, and what they are standardised by.
     source = HeldAndShifted(train, device, PAD, padded_black, seed)
     tests = testing_source(test, device)
-    mean, std = state["standard"] if state else statistics(train, device)
+    mean, std = state["standard"] if state else in_all(lambda: statistics(train, processes))
     standard = mean.to(device), std.to(device)
 
-    # In each step of an epoch: the loss, and how many images were told right.
+    # In each step of an epoch: the loss, and how many images were told right. In the last steps they
+    # are those of this process.
     losses, hits = torch.zeros(steps, device=device), torch.zeros(steps, device=device)
     history: list[dict[str, Any]] = state.get("history", [])
     first: int = state.get("iteration", 0)
@@ -384,18 +435,13 @@ def main() -> int:
     def save() -> None:
         """Writes the weights, and what a resumed run needs. All processes have to come here."""
         now: dict[str, Any] = {"seed": seed, "end": end, "iteration": iteration, "data": digests}
+        now["processes"] = processes.world
         now |= {"history": history, "losses": losses, "hits": hits, "seconds": seconds()}
         now |= {"standard": (mean, std), "random": random_states(processes)}
         now["begun_from"] = begun_from
         now["model"] = weights = model.state_dict()
         now["optimizer"] = optimizer.state_dict()
-        if leads:
-            tensors = to_safetensors(weights, {"spec_sha256": SPEC_SHA256})
-            write(out / "last.safetensors", tensors)
-            tested_now = bool(history) and history[-1]["iteration"] == iteration
-            if tested_now and best_of(history) is history[-1]:
-                write(out / "best.safetensors", tensors)
-            save_state(out, {"spec": SPEC_SHA256, "iteration": iteration}, now)
+        in_all(lambda: keep(out, weights, now, job) if leads else None)
 
     def seconds() -> float:
         """How long the run has taken, with the time before it was interrupted."""
@@ -409,9 +455,15 @@ def main() -> int:
         place = f"epoch {epoch + 1}/{math.ceil(iterations / steps)}"
         return f"{place}  {speed:,.0f} images/s  loss {loss:.4f}  test error {error}  eta {eta}"
 
-    if leads:
+    def begin() -> None:
         begin_folder(out, history, manifest, resumed=bool(state))
+
+    in_all(begin if leads else tuple)
+    if leads:
         scalars = open_scalars(out / "tensorboard", first)
+        before = state.get("processes", processes.world)
+        if max(before, processes.world) > 1:
+            print(division(processes.world, before), flush=True)
     iteration = first
     started = saved = shown = time.perf_counter()
     for epoch in range(first // steps, math.ceil(iterations / steps)):
@@ -419,23 +471,30 @@ def main() -> int:
         in_epoch = min(steps, iterations - epoch * steps)
         batches = training_batches(source, train, standard, seed, epoch, skipped, processes)
         epoch_started = time.perf_counter()
+        seen = look = skipped  # up to which step losses are of all processes; when these look next
         learner.train()
         for step in range(skipped, in_epoch):
-            # To read a number is to wait for the device, and processes would wait for one another:
-            # not at every step.
+            # To read a number is to wait for the device, and processes wait for one another: not
+            # at every step, but twice a second.
             if processes.world > 1:
-                looks = step % 20 == 0
+                looks = step == look
             else:
                 looks = bool(interrupts.number) or time.perf_counter() - shown > 0.5
             if looks:
-                shown = time.perf_counter()
+                losses[seen:step], hits[seen:step] = of_all(
+                    losses[seen:step], hits[seen:step], processes
+                )
                 bad = first_bad(losses[:step], LOSS_LIMIT)
-                if agreed(bad is not None):
-                    return diverged(out, losses, bad, epoch * steps)
+                if bad is not None:
+                    return diverged(out, losses[bad].item(), epoch * steps + bad + 1, leads)
                 if agreed(bool(interrupts.number)):
                     save()
                     return interrupted(out, interrupts.number, iteration, leads)
-                if agreed(leads and shown - saved > 60 * SAVE_MINUTES):
+                now = time.perf_counter()
+                ahead = max(1, int(0.5 * (step - seen) / (now - shown)))
+                look, due = from_first((step + ahead, now - saved > 60 * SAVE_MINUTES))
+                seen, shown = step, now
+                if due:
                     save()
                     saved = time.perf_counter()
                 if leads:
@@ -451,19 +510,24 @@ def main() -> int:
             optimizer.step()
             iteration += 1
 
+        losses[seen:in_epoch], hits[seen:in_epoch] = of_all(
+            losses[seen:in_epoch],
+            hits[seen:in_epoch],
+            processes,
+        )
         bad = first_bad(losses[:in_epoch], LOSS_LIMIT)
-        if agreed(bad is not None):
-            return diverged(out, losses, bad, epoch * steps)
+        if bad is not None:
+            return diverged(out, losses[bad].item(), epoch * steps + bad + 1, leads)
         speed = (in_epoch - skipped) * BATCH_SIZE / (time.perf_counter() - epoch_started)
         if processes.world > 1:
             copy_first(tested.buffers())
-        sums = total(torch.stack([losses[:in_epoch].sum(), hits[:in_epoch].sum()])).tolist()
+        told = hits[:in_epoch].sum(dtype=torch.float64).item()
         line: dict[str, Any] = {
             "epoch": epoch + 1,
             "iteration": iteration,
             "lr": rate,
-            "loss": sums[0] / processes.world / in_epoch,
-            "train_error": 100 - 100 * sums[1] / in_epoch / BATCH_SIZE,
+            "loss": losses[:in_epoch].mean(dtype=torch.float64).item(),
+            "train_error": 100 - 100 * told / in_epoch / BATCH_SIZE,
         }
         tested.eval()
         answers = testing_batches(tests, test, standard, processes)
@@ -565,11 +629,7 @@ def random_states(processes: Processes) -> list[Tensor]:
     """The state of torch's generator on the device of each process. All processes have to ask."""
     cuda = processes.device.type == "cuda"
     own = torch.cuda.get_rng_state(processes.device) if cuda else torch.get_rng_state()
-    if processes.world == 1:
-        return [own]
-    states: list[Tensor | None] = [None] * processes.world
-    dist.all_gather_object(states, own)
-    return [state for state in states if state is not None]
+    return from_each(own)
 
 
 def restore_random(states: list[Tensor], processes: Processes) -> None:
@@ -999,6 +1059,54 @@ def evenly_spaced(count: int, most: int = 10_000) -> Tensor:
     return torch.arange(number) * count // number
 
 
+# -- elastic
+# What torchrun runs as one job, though it may start the processes several times: after a failure,
+# or as machines come and go. A job goes on from what it has saved itself, and from nothing else
+# that lies in its folder.
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of torchrun, as one start of its processes sees it."""
+
+    name: str  # the --rdzv-id, or what torchrun says in its place
+    number: str  # drawn by the first start that got so far, and kept by torchrun
+    drawn: bool  # by this start
+    restarted: bool  # whether there were starts before, as far as torchrun counts them
+
+    def label(self) -> list[str]:
+        """What a state says of the job that has saved it."""
+        return [self.name, self.number]
+
+    def owns(self, label: Any) -> bool:
+        """Whether this job has saved a state, by its label.
+
+        torchrun keeps the number on the machine of the first process. With that machine it is lost:
+        then the job is known by its name, if it has one and this is not its first start.
+        """
+        if label == self.label():
+            return True
+        named = self.name not in ("", "none") and isinstance(label, list) and label[0] == self.name
+        return named and self.drawn and self.restarted
+
+
+def find_job(processes: Processes) -> Job | None:
+    """The job that this process belongs to; None where torchrun has not started it. All processes
+    have to ask."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    if name is None:
+        return None
+    # Machines count for themselves, and one that has just come has counted nothing.
+    restarted = any(from_each(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"))
+    own = kept = uuid.uuid4().hex
+    if processes.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(host, port, is_master=False)  # type: ignore[attr-defined]
+        kept = store.compare_set("resnet_dsl job", "", own).decode()
+    number, drawn = from_first((kept, kept == own))
+    return Job(name, number, drawn, restarted)
+
+
 # -- evaluation
 # How good scores are: sums over images, which processes can add up, and scores of several views of
 # one image.
@@ -1105,6 +1213,8 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 # Training in several processes, started by torchrun: who is who, sums over all, and gradients that
 # are averaged.
 
+Result = TypeVar("Result")
+
 
 class ProcessError(Exception):
     """The processes cannot be started so, or not on this device. Its text says why, for the user."""
@@ -1118,7 +1228,6 @@ class Processes:
     local_rank: int  # of this process among those on its machine
     world: int  # how many there are
     device: torch.device  # of this process alone, unless it is the CPU
-    restarted: bool = False  # whether torchrun started them anew, after a failure
 
 
 def start_processes(wanted: str | None = None) -> Processes:
@@ -1129,7 +1238,6 @@ def start_processes(wanted: str | None = None) -> Processes:
     """
     rank, local_rank, world = torchrun_numbers()
     device = find_device(wanted, local_rank, world)
-    restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world > 1 and not dist.is_initialized():
@@ -1138,7 +1246,7 @@ def start_processes(wanted: str | None = None) -> Processes:
             raise ProcessError(f"WORLD_SIZE is {world}, and {missing[0]} is not set: use torchrun")
         # What is on the CPU goes over gloo: to ask the others something does not wait for a GPU.
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    return Processes(rank, local_rank, world, device, restarted)
+    return Processes(rank, local_rank, world, device)
 
 
 def torchrun_numbers() -> tuple[int, int, int]:
@@ -1196,7 +1304,7 @@ def stop_processes() -> None:
 def total(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all processes, in float64: counts are exact."""
     result = tensor.detach().to(torch.float64, copy=True)
-    if dist.is_initialized():
+    if dist.is_initialized() and result.numel():
         dist.all_reduce(result)
     return result
 
@@ -1204,6 +1312,43 @@ def total(tensor: Tensor) -> Tensor:
 def agreed(flag: bool) -> bool:
     """Whether the flag is set in any process; all have to ask."""
     return bool(total(torch.tensor(float(flag))))
+
+
+def from_first(value: Any) -> Any:
+    """What the first process gives here, in every one: anything that can be pickled."""
+    box = [value]
+    if dist.is_initialized():
+        dist.broadcast_object_list(box, device=torch.device("cpu"))
+    return box[0]
+
+
+def in_all(action: Callable[[], Result]) -> Result:
+    """What an action gives in this process. Where it raises in any, it does in all, so that none
+    waits for one that is gone: in the first process with the words of the first that failed, and
+    elsewhere without words."""
+    result, own = None, None
+    try:
+        result = action()
+    except Exception as error:
+        if not dist.is_initialized():
+            raise
+        own = error
+    errors = from_each(None if own is None else (type(own), str(own)))
+    for rank, found in enumerate(errors):
+        if found is not None:
+            kind, words = found
+            said = f"process {rank}: {words}" if rank else words
+            raise kind(said if dist.get_rank() == 0 else "") from own
+    return cast(Result, result)
+
+
+def from_each(value: Any) -> list[Any]:
+    """What each process gives here, by rank: anything that can be pickled."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def copy_first(tensors: Iterable[Tensor]) -> None:
@@ -1399,8 +1544,7 @@ def keep_memory() -> None:
 if __name__ == "__main__":
     try:
         raise SystemExit(main())
-    except (DataError, ProcessError, StateError, WeightsError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except OSError as error:
-        raise SystemExit(f"train.py: {error}") from None
+    except (DataError, ProcessError, StateError, WeightsError, OSError) as error:
+        if str(error):  # without words it is said by the first process
+            print(f"train.py: {error}", file=sys.stderr)
+        raise SystemExit(1 if isinstance(error, OSError) else 2) from None

@@ -45,7 +45,9 @@ def recipe_title(settings: TrainSettings) -> str:
         "plateau": "steps at plateaus",
         "constant": "one rate",
     }
-    length = f"{settings.epochs or settings.iterations} {'epoch' if settings.epochs else 'step'}"
+    length = (
+        f"{settings.epochs or settings.iterations} {'epoch' if settings.epochs else 'iteration'}"
+    )
     text = f"{length}{'' if length.startswith('1 ') else 's'} of {optimiser}, {rates[settings.schedule]}"
     warmed = settings.warmup or settings.warmup_error is not None
     return f"{text} after a warm-up." if warmed else f"{text}."

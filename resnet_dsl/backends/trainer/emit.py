@@ -52,7 +52,7 @@ def emit(settings: TrainSettings) -> str:
             others=linked.others,
             quiet=quiet,
             repeatable=repeatable,
-            settings=_settings(block.strip("\n").split("\n"), values, used),
+            settings=_settings(block.strip("\n").split("\n"), values, used, _notes(settings)),
             work=_laid_out([item for item in linked.own if item.first > end]),
             parts=_laid_out(linked.definitions, headings=True),
             start=start,
@@ -103,7 +103,20 @@ def _statements(program: str) -> list[list[str]]:
     ]
 
 
-def _settings(block: list[str], values: dict[str, object], used: set[str]) -> list[str]:
+def _notes(settings: TrainSettings) -> dict[str, str]:
+    """What is said of a setting besides its comment: that the rate is scaled to the batch."""
+    if settings.lr_batch in (None, settings.batch_size):
+        return {}
+    batch = f"for a batch of {settings.lr_batch}, in proportion"
+    return {
+        "LR": f": {settings.lr:g} {batch}",
+        "WARMUP_LR": f": {settings.warmup_lr:g} {batch}" if settings.warmup_lr else "",
+    }
+
+
+def _settings(
+    block: list[str], values: dict[str, object], used: set[str], notes: dict[str, str]
+) -> list[str]:
     """The lines of the block with these values, without what the script does not use."""
     found: list[str] = []
     for line in block:
@@ -115,7 +128,7 @@ def _settings(block: list[str], values: dict[str, object], used: set[str]) -> li
                 found.pop()  # the title of a group without settings
             found.append(line)
         elif name in used:
-            comment = line.partition("  # ")[2]
+            comment = line.partition("  # ")[2] + notes.get(name, "")
             found += _constant(name, values[name], f"  # {comment}" if comment else "")
     while found and (not found[-1] or found[-1].startswith("#")):
         found.pop()

@@ -281,7 +281,6 @@ def diverged(out: Path, loss: float, iteration: int, leads: bool) -> int:
         last = out / "last.safetensors"
         kept = f"{last} holds the weights saved last" if last.exists() else "nothing was saved yet"
         print(f"{kept}; what helps is a lower lr, or a longer warm-up", file=sys.stderr)
-    stop_processes()
     return 1
 
 
@@ -303,7 +302,6 @@ def interrupted(out: Path, number: int, iteration: int, leads: bool) -> int:
         again = shlex.join(["python", sys.argv[0], "--resume", "--out", str(out)])
         end_line()
         print(f"interrupted after iteration {iteration}, and saved; to go on: {again}")
-    stop_processes()
     return 128 + (number or signal.SIGTERM)
 
 
@@ -570,7 +568,6 @@ def main() -> int:
         }
         result |= {"mean": mean.flatten().tolist(), "std": std.flatten().tolist()}
         finish(out, result, history)
-    stop_processes()
     return 0
 
 
@@ -1543,8 +1540,10 @@ def keep_memory() -> None:
 
 if __name__ == "__main__":
     try:
-        raise SystemExit(main())
+        status = main()
     except (DataError, ProcessError, StateError, WeightsError, OSError) as error:
         if str(error):  # without words it is said by the first process
             print(f"train.py: {error}", file=sys.stderr)
         raise SystemExit(1 if isinstance(error, OSError) else 2) from None
+    stop_processes()  # with DDP gone: were it the last to know them, it could wait for ever
+    raise SystemExit(status)

@@ -13,12 +13,13 @@ On one machine one seed gives one result, to the bit on a CPU. A run writes
     best.safetensors    the weights after the epoch with the lowest error
     state.pt            all that --resume needs; state.previous.pt is the one before
     metrics.jsonl       a line for each epoch
-    result.json         the outcome, and what it came of
+    manifest.json       what the run is made of, from its beginning on
+    result.json         its outcome, at its end
     curves.svg, .png    errors against iterations, where matplotlib is installed
     tensorboard/        the same for TensorBoard, where that is installed
 
-and ends with status 0, or 1 (the loss is not finite, or a file cannot be written), 2 (the run
-cannot begin), 130 or 143 (interrupted with Ctrl-C or SIGTERM, and saved).
+and ends with status 0, or 1 (the loss is no number, or too large, or a file cannot be written),
+2 (the run cannot begin), 130 or 143 (interrupted with Ctrl-C or SIGTERM, and saved).
 
 Written by resnet-dsl 0.1.0 from a spec with SHA-256
 c403c0d507153fb74d1ff6436c7d6f02354a1a3ee2cd43d67737bea2fb7cff5b.
@@ -371,6 +372,7 @@ def main() -> int:
     seed: int = state.get("seed", SEED if options.seed is None else options.seed)
     end: int = options.end or state.get("end", EPOCHS)
 
+    # The images.
     train, test, digests = in_all(lambda: load_images(options))
     found = from_each(digests)
     in_all(lambda: check_alike(found, state))
@@ -437,8 +439,9 @@ def main() -> int:
         now |= {"history": history, "losses": losses, "hits": hits, "seconds": seconds()}
         now |= {"standard": (mean, std), "random": random_states(processes)}
         now["begun_from"] = begun_from
-        now["model"] = weights = model.state_dict()
+        now["model"] = model.state_dict()
         now["optimizer"] = optimizer.state_dict()
+        weights = now["model"]
         in_all(lambda: keep(out, weights, now, job) if leads else None)
 
     def seconds() -> float:

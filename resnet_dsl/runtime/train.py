@@ -249,9 +249,8 @@ def load_data(path: Path) -> tuple[Any, Any]:
             resize=RESIZE,
         )
         return train, test
-    open_split: Any
     if DATA == "shards":
-        open_split = functools.partial(open_shards, path, channels=SHAPE[0], classes=CLASSES)
+        open_split: Any = functools.partial(open_shards, path, channels=SHAPE[0], classes=CLASSES)
     elif DATA == "folder":
         open_split = functools.partial(open_folder, path, channels=SHAPE[0])
     else:
@@ -438,9 +437,10 @@ def training_batches(
             images = cut_out(images, centres[here], CUTOUT)
         if ERASING:
             images = erased(images, boxes[here])
-        targets = labels
         if LOSS == "bce" or MIXUP or CUTMIX:
             targets = one_hot(labels, CLASSES)
+        else:
+            targets = labels
         if LOSS != "bce" and LABEL_SMOOTHING and (MIXUP or CUTMIX):
             targets = smoothed(targets, LABEL_SMOOTHING)
         if MIXUP and CUTMIX:
@@ -803,14 +803,10 @@ def main() -> int:
     else:
         learner = wrap_ddp(model, device)
     forward: Any = learner
-    if COMPILE == "always":
+    if COMPILE == "always" or (COMPILE == "cuda" and device.type == "cuda"):
         forward = torch.compile(learner)
-    elif COMPILE == "cuda":
-        forward = torch.compile(learner) if device.type == "cuda" else learner
-    if PRECISION == "bf16":
+    if PRECISION == "bf16" or (PRECISION == "auto" and fast_bfloat16(device)):
         forward = in_bfloat16(forward, device)
-    elif PRECISION == "auto":
-        forward = in_bfloat16(forward, device) if fast_bfloat16(device) else forward
     tested: nn.Module = average.module if EMA else model
     score = mirrored_scores(tested) if TEST_FLIP else tested
 
@@ -838,19 +834,22 @@ def main() -> int:
         now |= {"standard": (mean, std), "random": random_states(processes)}
         now["begun_from"] = begun_from
         if PARALLEL == "fsdp":
-            now["model"] = weights = whole_state(model)
+            now["model"] = whole_state(model)
             now["optimizer"] = whole_optimiser_state(model, optimizer)
         else:
-            now["model"] = weights = model.state_dict()
+            now["model"] = model.state_dict()
             now["optimizer"] = optimizer.state_dict()
+        if EMA and PARALLEL == "fsdp":
+            now["average"] = whole_state(average.module)
+        elif EMA:
+            now["average"] = average.module.state_dict()
         if EMA:
-            module = average.module
-            weights = whole_state(module) if PARALLEL == "fsdp" else module.state_dict()
-            now |= {"average": weights, "averaged": int(average.n_averaged)}
+            now["averaged"] = int(average.n_averaged)
         if SCHEDULE == "plateau":
             now["plateau"] = plateau.state_dict()
         if WARMUP_ERROR is not None:
             now["warm_up"] = warm_up.state_dict()
+        weights = now["average" if EMA else "model"]
         in_all(lambda: keep(out, weights, now, job) if leads else None)
 
     def seconds() -> float:

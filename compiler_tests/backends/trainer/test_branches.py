@@ -388,6 +388,40 @@ COMMENTS = {
         c()
         """,
     ),
+    "one at the head of a paragraph stays with what is left of it": (
+        """
+        a()
+
+        # What now comes.
+        if False:
+            b()
+        # Only if b.
+        if False:
+            c()
+        d()
+        # Only if e.
+        if False:
+            e()
+        f()
+
+        # Nothing of this.
+        if False:
+            g()
+        if False:
+            h()
+
+        i()
+        """,
+        """
+        a()
+
+        # What now comes.
+        d()
+        f()
+
+        i()
+        """,
+    ),
     "a paragraph stays one": (
         """
         a()

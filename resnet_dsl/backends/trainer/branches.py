@@ -6,8 +6,9 @@
         b()                              b()               b()             return b()
                                                                        c()
 
-With a statement that goes goes the comment right above it; and with a suite that surely leaves its block, by `return`,
-`raise`, `continue` or `break`, goes what comes after it. All other lines stay as they are.
+With a statement that goes goes the comment right above it, unless that heads a paragraph of which something is left;
+and with a suite that surely leaves its block, by `return`, `raise`, `continue` or `break`, goes what comes after it.
+All other lines stay as they are.
 """
 
 from __future__ import annotations
@@ -74,10 +75,9 @@ class _Program:
                 raise ValueError(f"line {node.lineno}: a statement stands behind another")
             above, at = self.lines[at : _first(node)], _behind(node)
             kept, left = self.chain(node) if isinstance(node, ast.If) else (self.whole(node), False)
-            if not kept:
-                while above and above[-1].lstrip().startswith("#"):
-                    above.pop()
             _add(found, above + kept)
+            if not kept:
+                _drop_comment(found, above, goes_on=at < end and self.lines[at] != "")
             if left:
                 return found, True
         _add(found, self.lines[at:end])
@@ -173,6 +173,26 @@ def _add(found: list[str], part: list[str]) -> None:
     while found and part and not found[-1] and not part[0]:
         found.pop()
     found += part[start:]
+
+
+def _drop_comment(found: list[str], above: list[str], *, goes_on: bool) -> None:
+    """Takes comments at the end away that have lost what stood below them: those of `above`, unless they are at the
+    head of a paragraph that goes on; and all where it does not."""
+    start = len(found) - (_comments(above) if goes_on else _comments(found))
+    if not goes_on or (start and found[start - 1]):
+        del found[start:]
+
+
+def _comments(lines: list[str]) -> int:
+    """How many lines at the end are comments."""
+    return next(
+        (
+            number
+            for number, line in enumerate(reversed(lines))
+            if not line.lstrip().startswith("#")
+        ),
+        len(lines),
+    )
 
 
 def _as_first(line: str) -> str:

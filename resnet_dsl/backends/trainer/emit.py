@@ -48,6 +48,7 @@ def emit(settings: TrainSettings) -> str:
             data_title=data_title(settings),
             recipe_title=recipe_title(settings),
             needs=needs([*linked.others, *(item.text for item in linked.definitions)]),
+            pixel=settings.normalise == "pixel",
             standard=linked.standard,
             others=linked.others,
             quiet=quiet,
@@ -158,7 +159,9 @@ def _laid_out(definitions: list[Definition], *, headings: bool = False) -> list[
 def _heading(module: str) -> list[str]:
     """A module's name, and what it says of itself."""
     doc = library()[module].doc
-    wrapped = textwrap.wrap(doc, LINE_LENGTH, initial_indent="# ", subsequent_indent="# ")
+    wrapped = textwrap.wrap(
+        doc, LINE_LENGTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+    )
     return [f"# -- {module.replace('_', ' ')}", *wrapped]
 
 

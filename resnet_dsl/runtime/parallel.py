@@ -6,6 +6,7 @@ With one process there is no process group, and everything here does what it say
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -101,6 +102,18 @@ def stop_processes() -> None:
     """Leaves the others, at the end."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def is_left(error: RuntimeError) -> bool:
+    """Whether an error is that others have gone. On a CPU torch has no type of its own for it."""
+    return isinstance(error, dist.DistError) or "/gloo/" in str(error)
+
+
+def leave_at_once(words: str) -> None:
+    """Ends this process with status 1. What ends by itself would wait for those that have gone."""
+    print(words, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def total(tensor: Tensor) -> Tensor:

@@ -106,6 +106,8 @@ from resnet_dsl.runtime.parallel import (
     from_each,
     from_first,
     in_all,
+    is_left,
+    leave_at_once,
     start_processes,
     stop_processes,
     total,
@@ -1022,5 +1024,9 @@ if __name__ == "__main__":
         if str(error):  # without words it is said by the first process
             print(f"train.py: {error}", file=sys.stderr)
         raise SystemExit(1 if isinstance(error, OSError) else 2) from None
+    except RuntimeError as error:
+        if not is_left(error):
+            raise
+        leave_at_once(f"train.py: another process has ended, or cannot be reached: {error}")
     stop_processes()  # with DDP gone: were it the last to know them, it could wait for ever
     raise SystemExit(status)

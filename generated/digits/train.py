@@ -1301,6 +1301,18 @@ def stop_processes() -> None:
         dist.destroy_process_group()
 
 
+def is_left(error: RuntimeError) -> bool:
+    """Whether an error is that others have gone. On a CPU torch has no type of its own for it."""
+    return isinstance(error, dist.DistError) or "/gloo/" in str(error)
+
+
+def leave_at_once(words: str) -> None:
+    """Ends this process with status 1. What ends by itself would wait for those that have gone."""
+    print(words, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(1)
+
+
 def total(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all processes, in float64: counts are exact."""
     result = tensor.detach().to(torch.float64, copy=True)
@@ -1548,5 +1560,9 @@ if __name__ == "__main__":
         if str(error):  # without words it is said by the first process
             print(f"train.py: {error}", file=sys.stderr)
         raise SystemExit(1 if isinstance(error, OSError) else 2) from None
+    except RuntimeError as error:
+        if not is_left(error):
+            raise
+        leave_at_once(f"train.py: another process has ended, or cannot be reached: {error}")
     stop_processes()  # with DDP gone: were it the last to know them, it could wait for ever
     raise SystemExit(status)

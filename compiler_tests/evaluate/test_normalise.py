@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from compiler_tests.evaluate.tiny import compiled
 from resnet_dsl.errors import CompileError
@@ -37,6 +38,24 @@ def test_what_the_training_has_written_down_comes_first(tmp_path):
     assert (standard.mean, standard.std) == ((0.1, 0.2, 0.3), (1, 2, 3))
     assert str(standard).startswith("mean 0.1, 0.2, 0.3 and std 1, 2, 3, by ")
     assert str(standard).endswith("result.json")
+
+
+def test_a_mean_image_is_read_from_its_file(tmp_path):
+    run = run_in(tmp_path / "run", mean_image="mean_image.safetensors", normalise="pixel")
+    image = torch.arange(3 * 8 * 8, dtype=torch.float32).reshape(3, 8, 8) / 256
+    save_file({"mean": image}, run / "mean_image.safetensors")
+    standard = standard_of(subject(run), 3, (8, 8), GIVEN)
+    mean, std = tensors_of(standard, (3, 8, 8))
+    assert torch.equal(mean, image)
+    assert std.flatten().tolist() == [1.0]
+    assert str(standard).startswith("mean of each pixel, by ")
+    for content in (b"no safetensors", None):
+        (run / "mean_image.safetensors").unlink()
+        if content is not None:
+            (run / "mean_image.safetensors").write_bytes(content)
+        with pytest.raises(CompileError, match=r"mean_image\.safetensors` cannot be read") as found:
+            standard_of(subject(run), 3, (8, 8), GIVEN)
+        assert found.value.diagnostics[0].code == "RD671"
 
 
 def test_then_the_options_and_then_the_spec(tmp_path):

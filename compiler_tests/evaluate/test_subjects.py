@@ -101,7 +101,7 @@ def test_weights_in_the_folder_of_a_run_are_enough():
 
 def test_a_run_that_has_not_ended_is_known_by_its_manifest_or_its_weights():
     spec_hash = compile_spec(Path("tiny.yaml")).program.spec_hash
-    run = trained("out/run", spec=spec_hash)
+    run = trained("out/run", spec="tiny.yaml", spec_sha256=spec_hash)
     (run / "result.json").unlink()
     (found,) = find_subjects(("out",), (), ())
     assert found.name == "tiny"

@@ -95,6 +95,8 @@ def _known(subject: Subject, spec_hash: str | None) -> Standard | None:
     if run is None:
         return None
     source = str(run.folder / "result.json")
+    if image := run.mean_image():
+        return Standard(image, (1.0,), source=source)
     mean, std = run.numbers("mean"), run.numbers("std")
     return Standard(mean, std, source=source) if mean and std else None
 
@@ -102,7 +104,7 @@ def _known(subject: Subject, spec_hash: str | None) -> Standard | None:
 def _beside(graph: Path, spec_hash: str | None) -> Run | None:
     """The run whose result stands beside an ONNX file, or in the folder `run` there, unless it is of another spec."""
     run = run_at(graph.parent)
-    if run is None or (spec_hash and run.text("spec") not in (None, spec_hash)):
+    if run is None or (spec_hash and run.spec_hash not in (None, spec_hash)):
         return None
     return run
 

@@ -10,6 +10,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
 from resnet_dsl.evaluate.refusal import refusal
 
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -28,6 +31,30 @@ class Run:
         """What the result says, or else the manifest."""
         found = self.result.get(key)
         return self.manifest.get(key) if found is None else found
+
+    @property
+    def spec_hash(self) -> str | None:
+        """The hash of the spec that was trained, where the run says it."""
+        found = self.result.get("spec") or self.manifest.get("spec_sha256")
+        return found if isinstance(found, str) and found else None
+
+    def mean_image(self) -> tuple[float, ...]:
+        """The mean image that the training subtracted, channel by channel and row by row; none where the run says of
+        none. Raises CompileError RD671 where its file is not there, or damaged."""
+        name = self.result.get("mean_image")
+        if not isinstance(name, str):
+            return ()
+        file = self.folder / Path(name).name
+        try:
+            (image,) = load_file(file).values()
+        except (OSError, ValueError, SafetensorError) as error:
+            raise refusal(
+                "RD671",
+                f"`{file}` cannot be read",
+                why=f"the training subtracted the image in it from its images: {error}",
+                hint="put the file back, or evaluate the weights without the result.json beside them",
+            ) from error
+        return tuple(map(float, image.ravel()))
 
     def text(self, key: str) -> str | None:
         """As `said`, where it is text that is not empty."""

@@ -159,7 +159,7 @@ def _with(source: str, weights: Path, overrides: Sequence[str]) -> Subject:
 
 def _of_spec(compilation: Compilation, weights: Path) -> Subject:
     run, notes = run_of(weights), []
-    if run is not None and run.text("spec") not in (None, compilation.program.spec_hash):
+    if run is not None and run.spec_hash not in (None, compilation.program.spec_hash):
         notes.append(
             f"`{weights}` was trained by another spec: names and shapes decide whether it fits, "
             "and nothing tells whether both compute the same"
@@ -191,7 +191,7 @@ def _run_in(folder: Path) -> Run:
 def _compiled(run: Run, weights: Path) -> Compilation:
     """The network of a run: the resolved spec that a training writes beside its script or the bundled spec of its name,
     whichever has the hash that the run, or else its weights, say. Raises CompileError."""
-    spec_hash, name = run.text("spec"), run.text("network")
+    spec_hash, name = run.spec_hash, run.text("network")
     if spec_hash is None:
         spec_hash = load(weights).spec_hash
     kept = (run.folder / RESOLVED, run.folder.parent / RESOLVED)

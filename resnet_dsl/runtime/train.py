@@ -578,7 +578,9 @@ def steps_of(count: int, world: int) -> int:
 def division(world: int, before: int) -> str:
     """How a batch is divided among processes, for the user; `before` is how many there were until
     the run was interrupted."""
-    own = f"{BATCH_SIZE // world} in each of {world} processes"
+    own = (
+        f"{BATCH_SIZE // world} in each of {world} processes" if world > 1 else "all in one process"
+    )
     if ACCUMULATE > 1:
         own += f", in {ACCUMULATE} micro-batches"
     text = f"batches of {BATCH_SIZE} images, {own}; learning rate {LR:g}"

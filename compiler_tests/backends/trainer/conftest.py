@@ -105,14 +105,9 @@ class Script:
     folder: Path
     nursery: Nursery
 
-    def run(
-        self,
-        *arguments: str,
-        stop: tuple[Signals, int] | None = None,
-        largest_file: int | None = None,
-    ) -> Done:
-        """Run it, in a process that begins with torch imported."""
-        return self.nursery.run(self.folder, *arguments, stop=stop, largest_file=largest_file)
+    def run(self, *arguments: str, **how: Any) -> Done:
+        """Run it, in a process that begins with torch imported: see `Nursery.run`."""
+        return self.nursery.run(self.folder, *arguments, **how)
 
     def good(self, out: str, *arguments: str) -> Path:
         """Run it to a good end; the folder that it has written to."""

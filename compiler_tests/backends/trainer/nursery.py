@@ -5,7 +5,7 @@ folder of the script and runs it as `python train.py …` would. So a run takes 
 interpreter of its own would take four.
 
     python nursery.py        reads lines of JSON: {"folder", "arguments", "signal": [number, after so many steps],
-                             "largest_file": bytes}; answers each with {"status", "stdout", "stderr"}
+                             "largest_file": bytes, "drawn"}; answers each with {"status", "stdout", "stderr"}
 """
 
 from __future__ import annotations
@@ -46,14 +46,17 @@ class Nursery:
         *arguments: str,
         stop: tuple[signal.Signals, int] | None = None,
         largest_file: int | None = None,
+        drawn: bool = False,
     ) -> Done:
         """Run the script of a folder. With `stop` it gets a signal after so many steps of its optimiser; no file of it
-        can be longer than `largest_file` bytes, as on a disk that is full."""
+        can be longer than `largest_file` bytes, as on a disk that is full. Unless it is to be `drawn`, which takes as
+        long as all the rest, matplotlib and tensorboard are not installed."""
         request = {
             "folder": str(folder),
             "arguments": arguments,
             "signal": None if stop is None else [int(stop[0]), stop[1]],
             "largest_file": largest_file,
+            "drawn": drawn,
         }
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -118,6 +121,8 @@ def _become(request: dict[str, Any]) -> None:
                     os.kill(os.getpid(), number)
 
             register_optimizer_step_post_hook(stop)
+        if not request["drawn"]:
+            sys.modules |= dict.fromkeys(["matplotlib", "torch.utils.tensorboard"])  # type: ignore[arg-type]
         if request["largest_file"] is not None:
             import resource
 

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from compiler_tests.backends.trainer.conftest import lines, said, same, unclocked
+from compiler_tests.backends.trainer.test_resume import FAKE, FILES, images_in
 from compiler_tests.commands.running import wait_for, without
 
 pytestmark = pytest.mark.slow
-
-FAKE = {"data": "fake", "input": (3, 12, 12), "batch_size": 16, "epochs": 2, "warmup": 0}
 
 
 def digest(path: Path) -> str:
@@ -30,7 +29,7 @@ def digest(path: Path) -> str:
 def trained(script, tmp_path_factory):
     """A run of twelve epochs, and what it has said."""
     made = script(tmp_path_factory.mktemp("trained"), epochs=12)
-    done = made.run("--out", "whole")
+    done = made.run("--out", "whole", drawn=True)
     assert done.status == 0, done.stderr
     return made, made.folder / "whole", done
 
@@ -210,23 +209,27 @@ def test_a_run_without_what_is_optional_is_a_run(script, tmp_path, trained):
     assert not (tmp_path / "run/tensorboard").exists()
 
 
-def test_ctrl_c_stops_a_run_at_any_moment_and_it_goes_on(trained):
-    made, whole, _ = trained
-    run = made.folder / "stopped"
+def test_ctrl_c_on_a_terminal_stops_a_run_with_its_workers_and_it_goes_on(script, tmp_path):
+    """Ctrl-C goes to all processes of the terminal: also to those that decode images."""
+    images_in(tmp_path)
+    made = script(tmp_path, **{**FILES, "epochs": 60}, workers=2)
+    run = tmp_path / "stopped"
     metrics = run / "metrics.jsonl"
     for _ in range(5):  # a machine that is busy with other work may stop a run too late
-        with made.start("--out", run.name) as running:
+        with made.start("--out", run.name, start_new_session=True) as running:
             wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= 2)
-            running.send_signal(signal.SIGINT)
+            os.killpg(running.pid, signal.SIGINT)
             told, errors = running.communicate(timeout=120)
-        if len(lines(run)) < 12:
+        if len(lines(run)) < 60:
             break
         shutil.rmtree(run)
     assert (running.returncode, errors) == (130, "")
     again = "and saved; to go on: python train.py --resume --out stopped\n"
     assert re.search(f"interrupted after iteration [0-9]+, {again}", told)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)
     made.good(run.name, "--resume")
-    assert same(run, whole)
+    assert same(run, made.good("whole"))
 
 
 def test_ctrl_c_while_torch_is_imported_ends_the_script_without_a_word(script, tmp_path):

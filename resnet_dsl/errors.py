@@ -103,6 +103,7 @@ CODES: dict[str, str] = {
     "RD630": "the engine builder took too long",
     "RD631": "a file is not a whole engine",
     "RD632": "the engine cannot be written",
+    "RD637": "nothing says which network is meant",
     "RD640": "an ONNX opset that cannot be written",
     "RD641": "a network whose image size must be known",
     "RD642": "an output that is no stage",
@@ -124,6 +125,7 @@ CODES: dict[str, str] = {
     "RD674": "views that the network or the images have not got",
     "RD675": "a graph that is no classifier of images, or cannot be run",
     "RD676": "scores that are no numbers",
+    "RD680": "an .npy that holds no images for the network",
     # RD7xx: the command line
     "RD701": "a command that cannot be read",
     "RD702": "options that do not go together",

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +15,16 @@ from resnet_dsl.backends.trainer.emit import emit
 from resnet_dsl.backends.trainer.settings import TrainSettings
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.build import BuildOptions, again
+from resnet_dsl.commands.latest import remember
 from resnet_dsl.commands.launch import launch
 from resnet_dsl.commands.output import ChildExitError, Outcome, no_option, shell_path
 from resnet_dsl.commands.run import (
     INITIAL,
     RESOLVED,
+    Stamp,
     files_of,
     outcome_of,
+    stamp,
     stamps,
     standardised,
 )
@@ -112,13 +115,16 @@ def run_script(
     command += [f"--data={no_option(request.data)}"] if request.data is not None else []
     command += [f"--device={request.device}"] if request.device is not None else []
     command += request.arguments
-    status = launch(
-        command,
-        processes=request.processes or 1,
-        environment=request.environment,
-        quiet=request.quiet,
-        watch=watch,
-    )
+    try:
+        status = launch(
+            command,
+            processes=request.processes or 1,
+            environment=request.environment,
+            quiet=request.quiet,
+            watch=watch,
+        )
+    finally:
+        _remember(prepared, before)
     if status:
         raise ChildExitError(status)
     last = run / "last.safetensors"
@@ -135,6 +141,20 @@ def run_script(
         next=_next(settings, last, request.out) if request.quiet else [],
         notes=[*(prepared.notes if request.quiet else ()), *notes],
     )
+
+
+def _remember(prepared: Prepared, before: Mapping[str, Stamp | None]) -> None:
+    """Note the training as what was last done here, if weights have come of it, whatever its end."""
+    best, settings = prepared.run / "best.safetensors", prepared.settings
+    if stamp(best) not in (None, before[best.name]):
+        remember(
+            "trained",
+            spec=settings.spec,
+            spec_sha256=settings.spec_hash,
+            out=prepared.folder,
+            overrides=settings.overrides,
+            weights=best,
+        )
 
 
 def _lacks_place(settings: TrainSettings) -> bool:

@@ -41,6 +41,7 @@ from resnet_dsl.ir.ops import (
     Cast,
     Concat,
     Conv,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -51,6 +52,7 @@ from resnet_dsl.ir.ops import (
     MaxPool,
     Multiply,
     PadChannels,
+    Quantize,
     Subsample,
 )
 
@@ -104,6 +106,8 @@ def _elementwise(node: Node, operands: list[Shape]) -> int:
             return height * width * size
         case AdaptiveAvgPool():
             return prod(operands[0])
+        case Quantize() | Dequantize():
+            return 2 * size
         case Flatten() | Subsample() | PadChannels() | Concat() | Cast() | Dropout() | DropPath():
             return 0
         case unreachable:

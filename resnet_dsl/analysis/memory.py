@@ -39,6 +39,7 @@ from resnet_dsl.ir.ops import (
     Cast,
     Concat,
     Conv,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -49,6 +50,7 @@ from resnet_dsl.ir.ops import (
     MaxPool,
     Multiply,
     PadChannels,
+    Quantize,
     Subsample,
 )
 
@@ -107,7 +109,7 @@ def _kept_by(node: Node, result: int, size: int) -> tuple[tuple[int, ...], int]:
             return (), _SAMPLE_MASK_BYTES
         case AvgPool() | AdaptiveAvgPool() | FrozenBatchNorm() | Add() | Concat():
             return (), 0
-        case Flatten() | Subsample() | PadChannels() | Cast():
+        case Flatten() | Subsample() | PadChannels() | Cast() | Quantize() | Dequantize():
             return (), 0
         case unreachable:
             assert_never(unreachable)

@@ -52,7 +52,9 @@ def _count(constants: Iterable[Constant]) -> ParameterCount:
     count = ParameterCount()
     for constant in constants:
         size = prod(constant.shape)
-        taken = size * ELEMENT_BYTES[constant.dtype]
+        taken = size * ELEMENT_BYTES[constant.encoding or constant.dtype]
+        if constant.encoding is not None:
+            taken += constant.shape[0] * ELEMENT_BYTES[constant.dtype]  # its scales
         trains = constant.trainable
         count += ParameterCount(size, 0, taken) if trains else ParameterCount(0, size, taken)
     return count

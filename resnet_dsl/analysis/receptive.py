@@ -25,6 +25,7 @@ from resnet_dsl.ir.ops import (
     Cast,
     Concat,
     Conv,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -35,6 +36,7 @@ from resnet_dsl.ir.ops import (
     MaxPool,
     Multiply,
     PadChannels,
+    Quantize,
     Subsample,
 )
 
@@ -80,7 +82,7 @@ def _field(node: Node, operands: list[ReceptiveField], shape: Shape, image: Pair
             return _join(operands)
         case BatchNorm() | FrozenBatchNorm() | GroupNorm() | Activation() | PadChannels():
             return field
-        case Flatten() | Dropout() | DropPath() | Cast():
+        case Flatten() | Dropout() | DropPath() | Cast() | Quantize() | Dequantize():
             return field
         case unreachable:
             assert_never(unreachable)

@@ -9,13 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from resnet_dsl.ir.ops import Init, Op
+from resnet_dsl.ir.ops import CodeType, Init, Op
 
 ConcreteOp: TypeAlias = Op[int, float]
 Shape: TypeAlias = tuple[int, ...]
-DType: TypeAlias = Literal["float32", "float16", "bfloat16"]
+FloatType: TypeAlias = Literal["float32", "float16", "bfloat16"]
+"""The types that operations compute in."""
+DType: TypeAlias = FloatType | CodeType
+"""Those, and the types of quantised values, which only Quantize and Dequantize know."""
 
-ELEMENT_BYTES: dict[DType, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+ELEMENT_BYTES: dict[DType, int] = {
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "float8_e4m3fn": 1,
+}
+LARGEST_CODE: dict[CodeType, float] = {"int8": 127.0, "uint8": 255.0, "float8_e4m3fn": 448.0}
+"""The largest number of each; int8 is used symmetrically, so that -128 is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +65,37 @@ class FoldedBias:
     norm: Norm
 
 
-Source: TypeAlias = Stored | FoldedWeight | FoldedBias
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The codes in which a quantised constant is kept (see `Constant.encoding`)."""
+
+    of: Constant
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The scales of a quantised constant, one for each slice of its first axis."""
+
+    of: Constant
+
+
+Source: TypeAlias = Stored | FoldedWeight | FoldedBias | Codes | Scales
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A weight operand of a node: its name is a graph-wide key (`layer1.0.conv1.weight`)."""
+    """A weight operand of a node: its name is a graph-wide key (`layer1.0.conv1.weight`).
+
+    With an `encoding` it is kept as codes q of that type and a scale s for each slice of its first axis (the output
+    channel), and the node computes with the numbers s q, in `dtype`: q = round(w / s), s = max|w| / largest code.
+    """
 
     name: str
     shape: Shape
     source: Source
     trainable: bool = True
     dtype: DType = "float32"
+    encoding: CodeType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +112,15 @@ class Node:
     group: str = ""
     block: str = ""
     dtype: DType = "float32"
+
+
+def floating(dtype: DType) -> FloatType:
+    """The type, which is one that operations compute in. Raises ValueError for a type of codes."""
+    match dtype:
+        case "float32" | "float16" | "bfloat16":
+            return dtype
+        case _:
+            raise ValueError(f"{dtype} is a type of codes, which nothing computes in")
 
 
 @dataclass(frozen=True, slots=True)

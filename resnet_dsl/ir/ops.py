@@ -30,6 +30,8 @@ ActivationKind: TypeAlias = Literal[
     "tanh",
     "softplus",
 ]
+CodeType: TypeAlias = Literal["int8", "uint8", "float8_e4m3fn"]
+"""What quantised numbers are kept in; float8_e4m3fn: 4 bits of exponent, 3 of mantissa, no infinity."""
 PadSide: TypeAlias = Literal["symmetric", "trailing"]
 
 
@@ -205,6 +207,25 @@ class Cast:
     dtype: Literal["float32", "float16", "bfloat16"]
 
 
+@dataclass(frozen=True, slots=True)
+class Quantize:
+    """x -> clip(round(x / scale) + zero_point), to even, into the range of `dtype`; for float8 there is no zero point.
+    One scale for the whole tensor. Put in by the quantize pass only."""
+
+    dtype: CodeType
+    scale: float
+    zero_point: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dequantize:
+    """q -> (q - zero_point) * scale, of codes of `dtype`. Put in by the quantize pass only."""
+
+    dtype: CodeType
+    scale: float
+    zero_point: int = 0
+
+
 Op: TypeAlias = (
     Conv[I]
     | Linear[I]
@@ -225,4 +246,6 @@ Op: TypeAlias = (
     | Concat
     | Gate
     | Cast
+    | Quantize
+    | Dequantize
 )

@@ -15,6 +15,7 @@ from resnet_dsl.ir.ops import (
     Cast,
     Concat,
     Conv,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -26,6 +27,7 @@ from resnet_dsl.ir.ops import (
     MaxPool,
     Multiply,
     PadChannels,
+    Quantize,
     Subsample,
 )
 
@@ -75,6 +77,8 @@ def parameters(op: ConcreteOp) -> tuple[ParameterSpec, ...]:
             | Concat()
             | Gate()
             | Cast()
+            | Quantize()
+            | Dequantize()
         ):
             return ()
         case _:

@@ -20,6 +20,7 @@ from resnet_dsl.ir.ops import (
     Cast,
     Concat,
     Conv,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -30,6 +31,7 @@ from resnet_dsl.ir.ops import (
     MaxPool,
     Multiply,
     PadChannels,
+    Quantize,
     Subsample,
 )
 
@@ -47,7 +49,7 @@ def infer(op: ConcreteOp, inputs: Sequence[Shape]) -> Shape:
             shape = _image(op, inputs)
             _require_channels("the normalisation", op.channels, shape)
             return shape
-        case Activation() | Dropout() | DropPath() | Cast():
+        case Activation() | Dropout() | DropPath() | Cast() | Quantize() | Dequantize():
             return _only(op, inputs)
         case Add():
             return _equal("addition", inputs)

@@ -15,7 +15,7 @@
     slot      = "slot" name "(" value ")"
     chain     = "chain" name "(" value ")" {newline "      | " (apply | call)}
     attribute = expr "->" expr | expr | name "=" expr | name  # channels first; defaults are left out
-    note      = "folds=" path | "weights=" path               # a folded normalisation; shared weights
+    note      = "folds=" path | "weights=" path | "stored=" type
     feature   = "  feature" name "=" value newline
     value     = "%" int                                       # %0 is the input
     shape     = "(" int {", " int} ")"
@@ -56,6 +56,7 @@ _QUIET = {
     "bias_fill": "0.0",
     "gamma": "1.0",
     "side": "symmetric",
+    "zero_point": "0",
 }
 _PLAIN = ("channels", "dtype", "rate", "size")
 _SLOPED = ("leaky_relu", "elu")
@@ -125,6 +126,8 @@ def _node(node: Node) -> str:
             text += f" folds={source.norm.gamma.key.removesuffix('.weight')}"
         elif constant is node.constants[0] and constant.name.rpartition(".")[0] != node.name:
             text += f" weights={constant.name.rpartition('.')[0]}"
+    if node.constants and node.constants[0].encoding is not None:
+        text += f" stored={node.constants[0].encoding}"
     dtype = "" if node.dtype == "float32" else f"{node.dtype} "
     return f"{text} : {dtype}{_shape(node.shape)}"
 

@@ -5,18 +5,24 @@ of a spec.
 2. Every node's shape is what `shapes.infer` says of its operands.
 3. Every node's constants are its operation's parameters (`parameters.parameters`) in name and
    shape; a folded one stands where a stored one stood.
-4. Element types agree: a node's operands and constants have its type, except for a Cast, whose
-   type is its result's.
+4. Element types agree: a node computes in a floating type, and its operands and constants have
+   it, except for a Cast, whose type is its result's, a Quantize, whose result are codes of its type
+   and whose operand is not, and a Dequantize, which is the other way round.
 5. Node names are unique; constants of one name are one constant, so that shared weights are equal.
 6. The output and the features are values of the graph; features have names of their own.
 """
 
 from __future__ import annotations
 
-from resnet_dsl.ir.graph import ConcreteOp, Constant, Graph, Node, Shape
-from resnet_dsl.ir.ops import Cast
+from math import isfinite
+from typing import get_args
+
+from resnet_dsl.ir.graph import ConcreteOp, Constant, FloatType, Graph, Node, Shape
+from resnet_dsl.ir.ops import Cast, Dequantize, Quantize
 from resnet_dsl.ir.parameters import parameters
 from resnet_dsl.ir.shapes import ShapeError, infer
+
+FLOAT_TYPES = get_args(FloatType)
 
 
 class VerificationError(Exception):
@@ -85,14 +91,38 @@ def _check_links(node: Node, number: int, dtypes: list[str], names: set[str]) ->
     if not node.name or node.name in names:
         raise _BrokenError("has no name" if not node.name else "has the name of a node before it")
     names.add(node.name)
-    cast = type(node.op) is Cast
     for value in node.inputs:
         if not 0 <= value < number:
             raise _BrokenError(f"reads the value %{value}, which is not before it")
-        if dtypes[value] != node.dtype and not cast:
+    if type(node.op) in (Cast, Quantize, Dequantize):
+        _check_conversion(node, dtypes[node.inputs[0]])
+        return
+    if node.dtype not in FLOAT_TYPES:
+        raise _BrokenError(f"computes in {node.dtype}, which is no floating type")
+    for value in node.inputs:
+        if dtypes[value] != node.dtype:
             raise _BrokenError(f"computes in {node.dtype}, but reads %{value} in {dtypes[value]}")
-    if isinstance(node.op, Cast) and node.op.dtype != node.dtype:
-        raise _BrokenError(f"casts to {node.op.dtype}, but says that its result is {node.dtype}")
+
+
+def _check_conversion(node: Node, read: str) -> None:
+    match node.op:
+        case Quantize(dtype, scale, zero) | Dequantize(dtype, scale, zero):
+            codes, floats = (
+                (node.dtype, read) if isinstance(node.op, Quantize) else (read, node.dtype)
+            )
+            if codes != dtype or floats not in FLOAT_TYPES:
+                raise _BrokenError(f"is of {dtype}, but takes {read} to {node.dtype}")
+            if not (isfinite(scale) and scale > 0):
+                raise _BrokenError(f"has the scale {scale}")
+            if zero not in ((0, 128) if dtype == "uint8" else (0,)):
+                raise _BrokenError(f"has the zero point {zero}, in {dtype}")
+        case Cast(dtype):
+            if read not in FLOAT_TYPES:
+                raise _BrokenError(f"casts {read}, which are codes")
+            if dtype != node.dtype:
+                raise _BrokenError(f"casts to {dtype}, but says that its result is {node.dtype}")
+        case _:
+            pass
 
 
 def _check_parameters(node: Node) -> None:

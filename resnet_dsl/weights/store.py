@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Protocol, assert_never
 
@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import (
+    Codes,
     Constant,
     DType,
     FoldedBias,
     FoldedWeight,
     Norm,
+    Scales,
     Shape,
     Stored,
 )
 from resnet_dsl.ir.ops import Init
+from resnet_dsl.weights.encode import codes, decoded, scales
 from resnet_dsl.weights.initialise import draw
 
 Array = NDArray[np.float32]
@@ -98,13 +101,23 @@ class RecordingWeights:
 
 
 def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
-    """The numbers of a constant, in its element type; bfloat16 as its bits, in uint16.
+    """The numbers of a constant, in its element type; bfloat16 and float8 as their bits, in uint16 and uint8.
 
-    Factors of folding are computed in float64; a float32 weight is multiplied in float32. Raises CompileError: RD507
-    where the weights lack a tensor, RD511 where float16 cannot hold a number, RD512 where statistics cannot be folded.
+    Those of a constant with an encoding are what it computes with: its codes times their scales. Factors of folding are
+    computed in float64; a float32 weight is multiplied in float32. Raises CompileError: RD507 where the weights lack a
+    tensor, RD511 where float16 cannot hold a number, RD512 where statistics cannot be folded.
     """
     source = constant.source
+    if constant.encoding is not None:
+        steps = scales_of(constant, weights)
+        return _rounded(
+            decoded(_codes(constant, steps, weights), steps, constant.encoding), constant
+        )
     match source:
+        case Codes(of):
+            return _codes(of, scales_of(of, weights), weights)
+        case Scales(of):
+            return _rounded(scales_of(of, weights), constant)
         case Stored(key, fill):
             return _rounded(weights.get(key, constant.shape, fill), constant)
         case FoldedWeight(weight, norm):
@@ -126,6 +139,30 @@ def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
             return _finite(_rounded(shift, constant), constant)
         case _:
             assert_never(source)
+
+
+def scales_of(constant: Constant, weights: Weights) -> Array:
+    """The scales of a constant with an encoding, (C,), rounded to the type in which they are kept. Raises CompileError
+    as `materialise` does."""
+    assert constant.encoding is not None
+    exact = scales(materialise(_plain(constant), weights), constant.encoding)
+    return _as_float32(_rounded(exact, constant), constant.dtype)
+
+
+def _codes(constant: Constant, scale: Array, weights: Weights) -> NDArray[Any]:
+    assert constant.encoding is not None
+    return codes(materialise(_plain(constant), weights), scale, constant.encoding)
+
+
+def _plain(constant: Constant) -> Constant:
+    """The constant as it is before it is encoded."""
+    return replace(constant, encoding=None, dtype="float32")
+
+
+def _as_float32(tensor: NDArray[Any], dtype: DType) -> Array:
+    if dtype != "bfloat16":
+        return tensor.astype(np.float32, copy=False)
+    return (tensor.astype(np.uint32) << 16).view(np.float32)
 
 
 def _finite(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
@@ -179,6 +216,8 @@ def _rounded(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
             if not np.isfinite(half).all() and np.isfinite(tensor).all():
                 raise _too_large(tensor, constant, "65504", "bf16 has the range of float32")
             return half
+        case "int8" | "uint8" | "float8_e4m3fn":
+            raise ValueError(f"`{constant.name}` cannot be rounded to {dtype}: codes need scales")
         case _:
             assert_never(dtype)
 

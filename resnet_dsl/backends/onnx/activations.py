@@ -6,11 +6,13 @@ from math import sqrt
 from typing import assert_never
 
 from resnet_dsl.backends.onnx.builder import GraphBuilder
-from resnet_dsl.ir.graph import DType
+from resnet_dsl.ir.graph import FloatType
 from resnet_dsl.ir.ops import Activation
 
 
-def emit_activation(build: GraphBuilder, op: Activation, dtype: DType, result: str, x: str) -> str:
+def emit_activation(
+    build: GraphBuilder, op: Activation, dtype: FloatType, result: str, x: str
+) -> str:
     """Add the activation of `x`, which makes the value `result`; returns its name."""
     # TensorRT takes Mish and HardSwish of every type but bfloat16, and what they are made of.
     match op.kind:
@@ -49,7 +51,7 @@ def emit_activation(build: GraphBuilder, op: Activation, dtype: DType, result: s
             assert_never(op.kind)
 
 
-def _gelu(build: GraphBuilder, dtype: DType, result: str, x: str) -> str:
+def _gelu(build: GraphBuilder, dtype: FloatType, result: str, x: str) -> str:
     """x (1 + erf(x / sqrt 2)) / 2 (Hendrycks & Gimpel 2016)."""
     if build.opset >= 20:
         return build.node("Gelu", result, (x,))

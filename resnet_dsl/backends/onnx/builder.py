@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from resnet_dsl.backends.onnx import proto
 from resnet_dsl.backends.onnx.proto import Attribute
-from resnet_dsl.ir.graph import DType
+from resnet_dsl.ir.graph import FloatType
+from resnet_dsl.ir.ops import CodeType
 from resnet_dsl.weights.store import bfloat16_bits
 
 _NODE, _INITIALIZER, _RAW_DATA = 1, 5, 9
@@ -25,6 +26,7 @@ class GraphBuilder:
         self._used = set(reserved)
         self._parts: list[bytes] = []
         self._tensors: dict[str, bytes] = {}
+        self._shared: dict[str, str] = {}
 
     def free(self, name: str) -> str:
         """`name`, or the next name like it that nothing has; taken from now on."""
@@ -40,6 +42,12 @@ class GraphBuilder:
         self.nodes += 1
         return result
 
+    def once(self, kind: str, of: str, inputs: Iterable[str], **attributes: Attribute) -> str:
+        """A node that several others read: added the first time that it is asked for by this name."""
+        if of not in self._shared:
+            self._shared[of] = self.node(kind, self.free(of), inputs, **attributes)
+        return self._shared[of]
+
     def step(
         self, kind: str, of: str, inputs: Iterable[str], suffix: str = "", **attributes: Attribute
     ) -> str:
@@ -52,15 +60,20 @@ class GraphBuilder:
             f"int64[{','.join(map(str, values))}]", proto.INT64, np.array(values, "<i8")
         )
 
-    def scalar(self, value: float, dtype: DType) -> str:
+    def scalar(self, value: float, dtype: FloatType) -> str:
         """A constant number of a floating type, one for all its uses."""
         return self._floats(f"{dtype}({value!r})", np.array(value, np.float32), dtype)
 
-    def filled(self, value: float, size: int, dtype: DType) -> str:
+    def zero_point(self, value: int, dtype: CodeType) -> str:
+        """A constant code for zero, which also says what type codes are of."""
+        kind = np.dtype("i1" if dtype == "int8" else "u1")
+        return self._tensor(f"{dtype}({value})", proto.ELEMENT_TYPES[dtype], np.array(value, kind))
+
+    def filled(self, value: float, size: int, dtype: FloatType) -> str:
         """A constant vector of one number."""
         return self._floats(f"{dtype}({value!r})[{size}]", np.full(size, value, np.float32), dtype)
 
-    def matrix(self, name: str, rows: list[list[float]], dtype: DType) -> str:
+    def matrix(self, name: str, rows: list[list[float]], dtype: FloatType) -> str:
         """A constant matrix, under a name of the caller's."""
         return self._floats(self.free(name), np.array(rows, np.float32), dtype)
 
@@ -72,7 +85,7 @@ class GraphBuilder:
         """The nodes and the small constants, as fields of a GraphProto: node 1, initializer 5."""
         return b"".join(self._parts) + b"".join(self._tensors.values())
 
-    def _floats(self, name: str, values: NDArray[np.float32], dtype: DType) -> str:
+    def _floats(self, name: str, values: NDArray[np.float32], dtype: FloatType) -> str:
         data: NDArray[Any]
         match dtype:
             case "float32":

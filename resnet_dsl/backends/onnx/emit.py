@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from resnet_dsl.backends.onnx import proto
 from resnet_dsl.backends.onnx.builder import GraphBuilder
 from resnet_dsl.backends.onnx.operators import Operands, emit_operation
-from resnet_dsl.backends.onnx.options import OnnxOptions, constants_of, opset_of
+from resnet_dsl.backends.onnx.options import OnnxOptions, constants_of, opset_of, scales_name
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
-from resnet_dsl.ir.graph import DType, Graph, Shape
+from resnet_dsl.ir.graph import Constant, DType, Graph, Shape
 from resnet_dsl.ir.ops import AdaptiveAvgPool
 
 INPUT = "input"
@@ -43,8 +43,9 @@ def emit(graph: Graph, options: OnnxOptions) -> Emitted:
         first = node.inputs[0]
         read = Operands(
             tuple([values[value] for value in node.inputs]),
-            tuple([constant.name for constant in node.constants]),
+            tuple([_constant(build, constant) for constant in node.constants]),
             _shape(graph, first),
+            _dtype(graph, first),
             dynamic[first],
         )
         values.append(emit_operation(build, node, result_names[number], read))
@@ -64,6 +65,18 @@ def emit(graph: Graph, options: OnnxOptions) -> Emitted:
         [_end(name, graph, value, dynamic[value]) for name, value in outputs.items()],
     )
     return Emitted(message, build.nodes, build.initializers, opset)
+
+
+def _constant(build: GraphBuilder, constant: Constant) -> str:
+    """The name under which a node reads a constant: its own, or that of its codes times their scales."""
+    if constant.encoding is None:
+        return constant.name
+    return build.once(
+        "DequantizeLinear",
+        f"{constant.name}.dequantized",
+        (constant.name, scales_name(constant)),
+        axis=0,
+    )
 
 
 def _features(graph: Graph, options: OnnxOptions) -> dict[str, int]:

@@ -9,7 +9,7 @@ from resnet_dsl.backends.onnx.activations import emit_activation
 from resnet_dsl.backends.onnx.builder import GraphBuilder
 from resnet_dsl.backends.onnx.proto import ELEMENT_TYPES
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.ir.graph import Node, Shape
+from resnet_dsl.ir.graph import DType, Node, Shape, floating
 from resnet_dsl.ir.ops import (
     Activation,
     AdaptiveAvgPool,
@@ -19,6 +19,7 @@ from resnet_dsl.ir.ops import (
     Cast,
     Concat,
     Conv,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -29,6 +30,7 @@ from resnet_dsl.ir.ops import (
     MaxPool,
     Multiply,
     PadChannels,
+    Quantize,
     Subsample,
 )
 
@@ -37,12 +39,13 @@ _TO_THE_END = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """What a node reads: the names of the values and of the constants, the shape of the first value, and whether its
-    height and width are unknown until the network runs."""
+    """What a node reads: the names of the values and of the constants, the shape and the element type of the first
+    value, and whether its height and width are unknown until the network runs."""
 
     values: tuple[str, ...]
     constants: tuple[str, ...]
     shape: Shape
+    dtype: DType
     dynamic: bool
 
 
@@ -69,7 +72,7 @@ def emit_operation(build: GraphBuilder, node: Node, result: str, read: Operands)
                 "BatchNormalization", result, (first, *read.constants), epsilon=op.eps
             )
         case Activation():
-            return emit_activation(build, op, node.dtype, result, first)
+            return emit_activation(build, op, floating(node.dtype), result, first)
         case Add():
             return _pairwise(build, "Add", result, read.values)
         case Multiply():
@@ -120,6 +123,16 @@ def emit_operation(build: GraphBuilder, node: Node, result: str, read: Operands)
             return build.node("Add", result, (carried, product))
         case Cast():
             return build.node("Cast", result, (first,), to=ELEMENT_TYPES[op.dtype])
+        case Quantize(dtype, scale, zero):
+            step = build.scalar(scale, floating(read.dtype))
+            return build.node(
+                "QuantizeLinear", result, (first, step, build.zero_point(zero, dtype))
+            )
+        case Dequantize(dtype, scale, zero):
+            step = build.scalar(scale, floating(node.dtype))
+            return build.node(
+                "DequantizeLinear", result, (first, step, build.zero_point(zero, dtype))
+            )
         case Dropout() | DropPath():
             return first
         case _:
@@ -182,8 +195,8 @@ def _adaptive_pool(
     columns = [
         list(column) for column in zip(*_mean_matrix(read.shape[2], op.size[1]), strict=True)
     ]
-    left = build.matrix(f"{node.name}.rows", rows, node.dtype)
-    right = build.matrix(f"{node.name}.columns", columns, node.dtype)
+    left = build.matrix(f"{node.name}.rows", rows, floating(node.dtype))
+    right = build.matrix(f"{node.name}.columns", columns, floating(node.dtype))
     narrow = build.step("MatMul", result, (read.values[0], right))
     return build.node("MatMul", result, (left, narrow))
 
@@ -209,16 +222,16 @@ def _group_norm(
             "GroupNormalization", result, (x, weight, bias), epsilon=op.eps, num_groups=op.groups
         )
     flat = build.step("Reshape", result, (x, build.integers(0, op.groups, -1)), "grouped")
-    ones = build.filled(1.0, op.groups, node.dtype)
-    zeros = build.filled(0.0, op.groups, node.dtype)
+    ones = build.filled(1.0, op.groups, floating(node.dtype))
+    zeros = build.filled(0.0, op.groups, floating(node.dtype))
     normal = build.step(
         "InstanceNormalization", result, (flat, ones, zeros), "normalised", epsilon=op.eps
     )
     shape = build.step("Shape", result, (x,)) if read.dynamic else build.integers(0, *read.shape)
     back = build.step("Reshape", result, (normal, shape), "ungrouped")
     channels = read.shape[0]
-    mean = build.filled(0.0, channels, node.dtype)
-    variance = build.filled(1.0, channels, node.dtype)
+    mean = build.filled(0.0, channels, floating(node.dtype))
+    variance = build.filled(1.0, channels, floating(node.dtype))
     return build.node(
         "BatchNormalization", result, (back, weight, bias, mean, variance), epsilon=0.0
     )

@@ -19,7 +19,14 @@ Attribute = int | float | tuple[int, ...]
 
 # TensorProto.DataType
 INT64: Final = 7
-ELEMENT_TYPES: Final[dict[DType, int]] = {"float32": 1, "float16": 10, "bfloat16": 16}
+ELEMENT_TYPES: Final[dict[DType, int]] = {
+    "float32": 1,
+    "uint8": 2,
+    "int8": 3,
+    "float16": 10,
+    "bfloat16": 16,
+    "float8_e4m3fn": 17,
+}
 
 # AttributeProto.AttributeType
 _FLOAT, _INT, _INTS = 1, 2, 7

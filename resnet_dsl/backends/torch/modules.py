@@ -17,6 +17,7 @@ from resnet_dsl.ir.ops import (
     Cast,
     Concat,
     Conv,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -27,6 +28,7 @@ from resnet_dsl.ir.ops import (
     MaxPool,
     Multiply,
     PadChannels,
+    Quantize,
     Subsample,
 )
 from resnet_dsl.ir.program import SymbolicOp
@@ -103,8 +105,10 @@ def constructor(op: SymbolicOp, write: Writer, *, in_place: bool = False) -> Nod
             return Call(name, (Atom(write(op.in_channels)), Atom(write(op.out_channels))))
         case Add() | Multiply() | Concat() | Gate():
             raise ValueError(f"{type(op).__name__} has several operands, and is no module")
-        case Cast():
-            raise ValueError("a Cast is put in after inlining; the torch target is written before")
+        case Cast() | Quantize() | Dequantize():
+            raise ValueError(
+                "a conversion is put in after inlining; the torch target is written before"
+            )
         case _:
             assert_never(op)
 

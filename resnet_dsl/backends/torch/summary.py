@@ -140,6 +140,8 @@ def describe(op: SymbolicOp) -> str:
             | ops.Concat()
             | ops.Gate()
             | ops.Cast()
+            | ops.Quantize()
+            | ops.Dequantize()
         ):
             return type(op).__name__.lower()
         case _:

@@ -97,7 +97,7 @@ def test_responses_are_measured_once_on_the_standardised_test_images(
     from safetensors.torch import load_file
 
     from resnet_dsl.runtime.data import load_digits_images
-    from resnet_dsl.verify import import_emitted
+    from resnet_dsl.verify.emitted import import_emitted
 
     said: list[str] = []
     found = measured(rows(tmp_path / "out", finished), said.append)

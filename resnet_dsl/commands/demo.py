@@ -16,7 +16,9 @@ from resnet_dsl.commands.engine import EngineRequest, compile_engine
 from resnet_dsl.commands.output import Outcome, facts, shell_path, size
 from resnet_dsl.commands.train_options import TrainRequest
 from resnet_dsl.commands.training import DEFAULT_SPEC, train
-from resnet_dsl.verify import import_emitted, require, run_targets
+from resnet_dsl.needs import require
+from resnet_dsl.verify.emitted import import_emitted
+from resnet_dsl.verify.side_by_side import run_targets
 
 T = TypeVar("T")
 SHOWPIECE = "resnet152"

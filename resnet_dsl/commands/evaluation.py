@@ -26,7 +26,7 @@ from resnet_dsl.evaluate.report import (
     score_lines,
 )
 from resnet_dsl.evaluate.request import Request
-from resnet_dsl.verify import require
+from resnet_dsl.needs import require
 
 if TYPE_CHECKING:
     from resnet_dsl.evaluate.pipeline import Evaluation, Part

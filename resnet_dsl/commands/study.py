@@ -14,6 +14,7 @@ from resnet_dsl.artifacts import Artifacts
 from resnet_dsl.commands.output import Outcome, shell_path
 from resnet_dsl.commands.settings import checked_settings
 from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.needs import require
 from resnet_dsl.render import safe
 from resnet_dsl.studies import costs
 from resnet_dsl.studies.child import trainer
@@ -31,7 +32,6 @@ from resnet_dsl.studies.table import (
     notes,
 )
 from resnet_dsl.studies.worker import Options, Worker
-from resnet_dsl.verify import require
 
 DEFAULT_OUT = Path("generated/studies")
 

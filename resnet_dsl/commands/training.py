@@ -33,8 +33,8 @@ from resnet_dsl.commands.states import check_state, spec_of_state
 from resnet_dsl.commands.train_options import TrainRequest, check_options
 from resnet_dsl.compiler import Compilation, compile_spec, resolved, torch_source
 from resnet_dsl.errors import CompileError
+from resnet_dsl.needs import require
 from resnet_dsl.render import safe
-from resnet_dsl.verify import require
 
 DEFAULT_SPEC = "digits"
 

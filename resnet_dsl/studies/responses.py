@@ -20,9 +20,9 @@ from resnet_dsl.compiler import Compilation, compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import Graph, Node
 from resnet_dsl.ir.ops import Activation, BatchNorm, Conv, FrozenBatchNorm, GroupNorm
+from resnet_dsl.needs import require
 from resnet_dsl.studies.folder import RunFolder, read_json
 from resnet_dsl.studies.outcomes import Row
-from resnet_dsl.verify import require
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.needs import require
+from resnet_dsl.verify.emitted import import_emitted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,33 +48,3 @@ def run_targets(source: Path, weights: Path, model: Path, images: Array) -> Outp
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: images})
     return Outputs(expected, found)
-
-
-def require(*packages: str) -> None:
-    """Raise CompileError RD650 for packages that are not installed."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise CompileError(
-            Diagnostic(
-                "RD650",
-                f"this needs {', '.join(missing)}",
-                why="only some of the package's extras are installed",
-                hint="pip install 'resnet-dsl[all]'",
-            )
-        )
-
-
-def import_emitted(path: Path) -> Any:
-    """Import a file that the compiler has emitted; its neighbours can be imported by it."""
-    spec = importlib.util.spec_from_file_location(f"resnet_dsl_emitted_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(str(path))
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
-    sys.modules[module.__name__] = module  # dataclasses look themselves up there
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(folder)
-    return module

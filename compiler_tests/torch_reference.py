@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import numpy as np
@@ -19,6 +19,7 @@ from resnet_dsl.ir.ops import (
     Cast,
     Concat,
     Conv,
+    Dequantize,
     Dropout,
     DropPath,
     Flatten,
@@ -30,6 +31,7 @@ from resnet_dsl.ir.ops import (
     MaxPool,
     Multiply,
     PadChannels,
+    Quantize,
     Subsample,
 )
 from resnet_dsl.weights.initialise import stream
@@ -57,12 +59,25 @@ def image(graph: Graph, batch: int = 2, seed: int = 0) -> Array:
 
 def run(graph: Graph, weights: Weights, x: Array) -> dict[str, Array]:
     """The logits and all features, in float32."""
+    values = all_values(graph, weights, x)
+    named = {"logits": graph.output} | {item.name: item.value for item in graph.features}
+    return {name: values[value].numpy() for name, value in named.items()}
+
+
+def all_values(graph: Graph, weights: Weights, x: Array) -> list[torch.Tensor]:
+    """Every value of the graph by its number, the input first."""
     values = [torch.from_numpy(x)]
     for node in graph.nodes:
         constants = [torch.from_numpy(materialise(item, weights)) for item in node.constants]
         values.append(apply(node.op, [values[value] for value in node.inputs], constants))
-    named = {"logits": graph.output} | {item.name: item.value for item in graph.features}
-    return {name: values[value].numpy() for name, value in named.items()}
+    return values
+
+
+def ranges(graph: Graph, weights: Weights, x: Array, names: Sequence[str]) -> dict[str, float]:
+    """The largest magnitude of each value of these names."""
+    values = all_values(graph, weights, x)
+    numbers = {"input": 0} | {node.name: number for number, node in enumerate(graph.nodes, 1)}
+    return {name: float(values[numbers[name]].abs().max()) for name in names}
 
 
 def apply(
@@ -117,6 +132,14 @@ def apply(
             return inner * gate + carried * (1 - gate)
         case Cast():
             return x.to(getattr(torch, op.dtype))
+        case Quantize("float8_e4m3fn", scale):
+            return (x / scale).clamp(-448, 448).to(torch.float8_e4m3fn)
+        case Quantize(dtype, scale, zero):
+            least, most = (-128, 127) if dtype == "int8" else (0, 255)
+            kind = torch.int8 if dtype == "int8" else torch.uint8
+            return (torch.round(x / scale) + zero).clamp(least, most).to(kind)
+        case Dequantize(_, scale, zero):
+            return (x.to(torch.float32) - zero) * scale
         case _:
             assert_never(op)
 

@@ -32,10 +32,10 @@ from resnet_dsl.passes.fold_batchnorm import fold_batchnorm
 from resnet_dsl.passes.inference import inference
 from resnet_dsl.passes.inline import inline
 from resnet_dsl.passes.manager import Pass, run
-from resnet_dsl.passes.precision import precision
+from resnet_dsl.passes.numbers import Numbers
 
 Stop: TypeAlias = Literal["spec", "program", "graph", "folded"]
-Precision: TypeAlias = Literal["fp32", "fp16", "bf16"]
+FP32 = Numbers()
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,12 @@ class Compilation:
         self,
         *,
         fold: bool = True,
-        number: Precision = "fp32",
+        numbers: Numbers = FP32,
         fixed_size: bool = True,
     ) -> Graph:
-        """The graph that inference targets take: identities gone, batch normalisation folded."""
-        return run(self.graph, _passes(fold=fold, number=number, fixed_size=fixed_size))
+        """The graph that inference targets take: identities gone, batch normalisation folded, in the numbers that it is
+        to compute with."""
+        return run(self.graph, _passes(fold=fold, numbers=numbers, fixed_size=fixed_size))
 
 
 def compile_spec(path: Path, overrides: Sequence[str] = ()) -> Compilation:
@@ -124,20 +125,12 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c).strip('"') for c in text)
 
 
-def _passes(*, fold: bool, number: Precision, fixed_size: bool) -> list[Pass]:
+def _passes(*, fold: bool, numbers: Numbers, fixed_size: bool) -> list[Pass]:
     canonical = partial(canonicalise, fixed_size=fixed_size)
     passes = [Pass("inference", inference), Pass("canonicalise", canonical)]
     if fold:
         passes.append(Pass("fold_batchnorm", fold_batchnorm))
-    passes.append(Pass("dead_code", dead_code))
-    match number:
-        case "fp32":
-            pass
-        case "fp16":
-            passes.append(Pass("precision", lambda graph: precision(graph, "float16")))
-        case "bf16":
-            passes.append(Pass("precision", lambda graph: precision(graph, "bfloat16")))
-    return passes
+    return [*passes, Pass("dead_code", dead_code), *numbers.passes()]
 
 
 def _bundled(name: str, _including: Path) -> Path:

@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 
 from resnet_dsl.backends.onnx.options import OnnxOptions
 from resnet_dsl.backends.onnx.writer import write_model
-from resnet_dsl.compiler import Compilation, Precision, compile_spec
+from resnet_dsl.compiler import Compilation, compile_spec
+from resnet_dsl.passes.numbers import Numbers, Precision
 from resnet_dsl.weights.state import entries, from_file
 from resnet_dsl.weights.store import SeededWeights
 
@@ -68,7 +69,7 @@ def graph_of(
 ) -> bytes:
     """The ONNX file of a network with the weights of a file."""
     found, _, _ = from_file(weights, compilation.graph)
-    graph = compilation.inference_graph(number=precision, fixed_size=not dynamic)
+    graph = compilation.inference_graph(numbers=Numbers(precision), fixed_size=not dynamic)
     stream = io.BytesIO()
     write_model(graph, found, stream, OnnxOptions(dynamic_size=dynamic))
     return stream.getvalue()

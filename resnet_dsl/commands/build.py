@@ -15,13 +15,14 @@ from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.output import Outcome, no_option, shell_path, size
 from resnet_dsl.commands.room import check_room
 from resnet_dsl.commands.run import RESOLVED, standardised
-from resnet_dsl.compiler import Compilation, Precision, compile_spec, resolved, torch_source
+from resnet_dsl.compiler import FP32, Compilation, compile_spec, resolved, torch_source
 from resnet_dsl.ir.ops import Activation, BatchNorm, Conv, FrozenBatchNorm, GroupNorm
 from resnet_dsl.render import safe
 
 if TYPE_CHECKING:
     from resnet_dsl.backends.onnx.writer import OnnxReport
     from resnet_dsl.ir.graph import Graph
+    from resnet_dsl.passes.numbers import Numbers
     from resnet_dsl.weights.store import Weights
 
 STRIDES_IN_POINTWISE = (
@@ -124,9 +125,14 @@ def strides_in_pointwise(graph: Graph) -> bool:
 
 
 def write_onnx(
-    artifacts: Artifacts, compilation: Compilation, weights: Weights, options: BuildOptions
+    artifacts: Artifacts,
+    compilation: Compilation,
+    weights: Weights,
+    options: BuildOptions,
+    numbers: Numbers = FP32,
+    suffix: str = "",
 ) -> OnnxReport:
-    """Write `<name>.onnx`, and its data file where one is asked for or needed."""
+    """Write `<name><suffix>.onnx`, and its data file where one is asked for or needed."""
     from resnet_dsl.backends.onnx.options import (
         OnnxOptions,
         byte_size,
@@ -136,12 +142,11 @@ def write_onnx(
     from resnet_dsl.backends.onnx.writer import write_model
 
     graph = compilation.inference_graph(
-        fold=options.fold, number=options.precision, fixed_size=not options.dynamic_size
+        fold=options.fold, numbers=numbers, fixed_size=not options.dynamic_size
     )
     choices = OnnxOptions(
         options.opset, options.dynamic_size, options.outputs, options.external_data
     )
-    suffix = "" if options.precision == "fp32" else f".{options.precision}"
     model = f"{compilation.spec.name}{suffix}.onnx"
     constants = constants_of(graph)
     check_room(artifacts.folder, model, ((item.name, byte_size(item)) for item in constants))

@@ -12,8 +12,8 @@ with codes. What fuses is a matter of the runtime, so there are two placements:
 
 `onnxruntime`, unsigned 8 bits, from 0 after an activation without negative results, around 128 elsewhere:
 4. operations that it has for codes (convolution, linear, addition, pooling, concatenation) read codes only, and their
-   results are quantised too, after the activation that follows if it follows alone; so nothing returns to floating
-   point within a stage. The logits stay as they are.
+   results are quantised too, after the ReLU that follows if it follows alone, for all that read them; so nothing
+   returns to floating point within a stage. The logits stay as they are.
 
 In both, max pooling, flattening, taking every n-th pixel and adding channels of zeros leave a value's codes what they
 were: its scale is that of what they read, and so is what stands before them quantised.
@@ -107,12 +107,13 @@ def plan(
     quantised = facts.for_tensorrt() if placement == "tensorrt" else facts.for_onnxruntime()
     facts.spread(quantised)
     readers = _TRANSPARENT + (_IN_CODES if placement == "onnxruntime" else (*_WEIGHTED, Add))
+    made_in_codes = facts.made_in_codes() if placement == "onnxruntime" else set()
     reads = frozenset(
         (node.name, operand)
         for node in graph.nodes
-        if node.name not in wide and isinstance(node.op, readers)
         for operand, value in enumerate(node.inputs)
         if value in quantised
+        and (value in made_in_codes or (node.name not in wide and isinstance(node.op, readers)))
     )
     read = {
         node.inputs[operand]
@@ -244,16 +245,18 @@ class _Facts:
 
     def for_onnxruntime(self) -> set[int]:
         """What operations that take codes read and make."""
-        found = {value for node in self._narrow(*_IN_CODES) for value in node.inputs}
-        for number, node in enumerate(self.graph.nodes, start=1):
-            if not (self.narrow[number - 1] and isinstance(node.op, _IN_CODES)):
-                continue
-            after = self._activated(number)
-            if after != number:
-                found.discard(number)
-            if self.readers[after]:  # the logits are read by nothing, and stay
-                found.add(after)
-        return found
+        read = {value for node in self._narrow(*_IN_CODES) for value in node.inputs}
+        return read | self.made_in_codes()
+
+    def made_in_codes(self) -> set[int]:
+        """The results of operations that make codes, after the activation that is fused with them; not the logits,
+        which nothing reads."""
+        makers = [
+            number
+            for number, node in enumerate(self.graph.nodes, start=1)
+            if self.narrow[number - 1] and isinstance(node.op, _IN_CODES)
+        ]
+        return {after for number in makers if self.readers[after := self._activated(number)]}
 
     def _activated(self, number: int) -> int:
         """The activation that alone reads a value and is fused with what makes it; else the value."""

@@ -17,12 +17,12 @@ from resnet_dsl.commands.room import check_room
 from resnet_dsl.commands.run import RESOLVED, standardised
 from resnet_dsl.compiler import FP32, Compilation, compile_spec, resolved, torch_source
 from resnet_dsl.ir.ops import Activation, BatchNorm, Conv, FrozenBatchNorm, GroupNorm
+from resnet_dsl.passes.numbers import Numbers, Precision
 from resnet_dsl.render import safe
 
 if TYPE_CHECKING:
     from resnet_dsl.backends.onnx.writer import OnnxReport
     from resnet_dsl.ir.graph import Graph
-    from resnet_dsl.passes.numbers import Numbers
     from resnet_dsl.weights.store import Weights
 
 STRIDES_IN_POINTWISE = (
@@ -68,7 +68,10 @@ def build(spec: str, options: BuildOptions) -> Outcome:
         if options.write_weights or (options.weights is not None and "onnx" not in options.targets):
             _weights(artifacts, compilation, weights, options)
         if "onnx" in options.targets:
-            report = write_onnx(artifacts, compilation, weights, options)
+            suffix = "" if options.precision == "fp32" else f".{options.precision}"
+            report = write_onnx(
+                artifacts, compilation, weights, options, Numbers(options.precision), suffix
+            )
             outcome.lines.append(
                 f"onnx      {report.nodes} nodes, opset {report.opset}, "
                 f"{size(report.weight_bytes)} of weights"

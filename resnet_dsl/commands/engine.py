@@ -21,8 +21,9 @@ from resnet_dsl.backends.tensorrt.products import default_product
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.build import BuildOptions, weights_of, write_onnx
 from resnet_dsl.commands.output import Outcome, size
-from resnet_dsl.compiler import Precision, compile_spec
+from resnet_dsl.compiler import compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.passes.numbers import Numbers, Precision
 
 if TYPE_CHECKING:
     from resnet_dsl.backends.tensorrt.report import EngineReport
@@ -69,7 +70,10 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
     weights, notes = weights_of(compilation, request.weights, request.seed)
     build_options = BuildOptions(("onnx",), request.out, precision=request.precision)
     artifacts = Artifacts(folder)
-    written_onnx = write_onnx(artifacts, compilation, weights, build_options)
+    suffix = "" if request.precision == "fp32" else f".{request.precision}"
+    written_onnx = write_onnx(
+        artifacts, compilation, weights, build_options, Numbers(request.precision), suffix
+    )
     model = artifacts.records[0].path
     engine = folder / f"{name}.{request.precision}.engine"
     report = _built(model, engine, options, quiet=quiet)

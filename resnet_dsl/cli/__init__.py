@@ -6,10 +6,10 @@ import gc
 import os
 import sys
 
-from resnet_dsl.cli import building, demo, engines, evaluating, training
+from resnet_dsl.cli import benching, building, demo, engines, evaluating, training
 from resnet_dsl.cli.app import app
 
-__all__ = ["app", "building", "demo", "engines", "evaluating", "main", "training"]
+__all__ = ["app", "benching", "building", "demo", "engines", "evaluating", "main", "training"]
 
 
 def main() -> None:

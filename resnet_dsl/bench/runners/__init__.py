@@ -1,0 +1,1 @@
+"""What runs a network in a process of its own: a module a backend, each with `open_runner(load) -> Runner`."""

@@ -1,0 +1,102 @@
+"""What a user asks of the numbers that a network computes with. Imports nothing heavy, so that a command line can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from resnet_dsl.calibrate.methods import PERCENT, Method
+from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.passes.numbers import HALF, NARROW, Precision, Rest
+from resnet_dsl.passes.quantize import Placement
+
+Asked: TypeAlias = Precision | Literal["auto"]
+
+IMAGES = 512
+"""How many images a network is calibrated with: Wu et al. 2020, section 4, found no gain beyond."""
+METHOD: Method = "mse"
+BUDGET = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a network is to compute with; None: what the target is best at, or what the network was trained on.
+
+    `keep` names stages, blocks and layers that stay wide; `place` is where calibration images are; `budget` is in
+    points of accuracy, and `accuracy_images` how many labelled images it is measured on (None: all).
+    """
+
+    precision: Asked = "fp32"
+    placement: Placement = "onnxruntime"
+    rest: Rest | None = None
+    keep: tuple[str, ...] = ()
+    place: str | None = None
+    images: int | None = None
+    method: Method | None = None
+    percent: float | None = None
+    budget: float | None = None
+    accuracy_images: int | None = None
+
+    @property
+    def quantised(self) -> bool:
+        """Whether something is kept in codes."""
+        return self.precision == "auto" or self.precision in NARROW
+
+    @property
+    def others(self) -> Rest:
+        """What computes in floating point beside codes."""
+        if self.rest is not None:
+            return self.rest
+        return "fp16" if self.placement == "tensorrt" else "fp32"
+
+    @property
+    def half(self) -> bool:
+        """Whether something computes in a half type, and may overflow or be rounded."""
+        return self.precision in HALF or (self.quantised and self.others in HALF)
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its files end in, before their type."""
+        return "" if self.precision == "fp32" else f".{self.precision}"
+
+
+def check_wish(wish: Wish) -> None:
+    """Raises CompileError RD702 for options that would do nothing, RD685 for a percentile that is none."""
+    about = f"--precision {wish.precision}"
+    found: list[Diagnostic] = []
+    if not wish.quantised:
+        why = f"{about} has one type for all"
+        found += _useless({"--rest": wish.rest, "--calibration-method": wish.method}, why)
+    if not (wish.quantised or wish.half):
+        why = f"{about} needs no ranges of values"
+        given = {"--calibration": wish.place, "--calibration-images": wish.images}
+        found += _useless({**given, "--keep": wish.keep or None}, why)
+    if wish.precision == "bf16":
+        why = "bf16 has the range of fp32, so that nothing can overflow"
+        found += _useless({"--calibration": wish.place, "--calibration-images": wish.images}, why)
+    if wish.percent is not None and wish.method != "percentile":
+        needs = "--calibration-method percentile"
+        found += _useless({"--percentile": wish.percent}, "it is of one method", needs)
+    if wish.precision != "auto":
+        why = "nothing is searched for"
+        limits = {"--accuracy-budget": wish.budget, "--accuracy-images": wish.accuracy_images}
+        found += _useless(limits, why, "--precision auto")
+    if wish.percent is not None and not 0 < wish.percent <= 100:
+        hint = f"the default is {PERCENT}"
+        found.append(Diagnostic("RD685", f"{wish.percent:g} is no percentile", hint=hint))
+    if found:
+        raise CompileError(found)
+
+
+def _useless(given: Mapping[str, object], why: str, needs: str = "") -> list[Diagnostic]:
+    return [
+        Diagnostic(
+            "RD702",
+            f"{name} would do nothing here",
+            why=why,
+            hint=f"leave {name} out" + (f", or add {needs}" if needs else ""),
+        )
+        for name, value in given.items()
+        if value is not None
+    ]

@@ -7,6 +7,7 @@ beside them. What a file says of its external data is ONNX Runtime's to check: i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -118,18 +119,43 @@ class TappedSession:
                 )
 
 
-def _tapped(path: Path, names: Sequence[str] | None) -> tuple[bytes, tuple[str, ...]]:
-    """The model with `names` (None: every result of a node) as outputs, and the names of all results."""
+def digest_of(path: Path) -> str:
+    """SHA-256 of an ONNX file and of the files beside it that hold its weights. Raises CompileError RD681."""
+    found = sha256()
+    beside = {
+        entry.value
+        for tensor in _read(path).graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    for file in (path, *(path.parent / name for name in sorted(beside))):
+        if not file.resolve().is_relative_to(path.parent.resolve()) and file != path:
+            raise _refused(
+                f"`{path}` has weights outside of its folder",
+                f"it names `{file}`",
+                "put the files into one folder",
+            )
+        try:
+            with file.open("rb") as stream:
+                found.update(file_digest(stream, "sha256").digest())
+        except OSError as error:
+            raise _unreadable(file, error) from error
+    return found.hexdigest()
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    """The model without the weights that are in files beside it."""
     try:
-        model = onnx.load(path, load_external_data=False)
+        return onnx.load(path, load_external_data=False)
     except OSError as error:
-        raise _refused(
-            f"`{path}` cannot be read",
-            error.strerror or str(error),
-            "give the path of an ONNX file",
-        ) from error
+        raise _unreadable(path, error) from error
     except Exception as error:  # what damaged files raise has no common class
         raise _failed(path, "is no ONNX file", error) from error
+
+
+def _tapped(path: Path, names: Sequence[str] | None) -> tuple[bytes, tuple[str, ...]]:
+    """The model with `names` (None: every result of a node) as outputs, and the names of all results."""
+    model = _read(path)
     graph = model.graph
     inner = tuple(dict.fromkeys(name for node in graph.node for name in node.output if name))
     if not inner:
@@ -168,6 +194,11 @@ def _image_input(path: Path, inputs: Sequence[Any]) -> Any:
         f"its inputs are {told or 'none'}, and images are one tensor (N, C, H, W) of floats",
         "give the graph of an image network, as `resnet-dsl build --target onnx` writes it",
     )
+
+
+def _unreadable(path: Path, error: OSError) -> CompileError:
+    why = error.strerror or str(error)
+    return _refused(f"`{path}` cannot be read", why, "give the path of an ONNX file")
 
 
 def _failed(path: Path, what: str, error: Exception) -> CompileError:

@@ -6,6 +6,7 @@ import pytest
 
 from resnet_dsl.backends.tensorrt import products
 from resnet_dsl.backends.tensorrt.gpus import ARCHITECTURES, CAPABILITIES, check_targets, parse_gpus
+from resnet_dsl.backends.tensorrt.precisions import check_precisions
 from resnet_dsl.backends.tensorrt.products import RTX, TENSORRT, Product
 from resnet_dsl.errors import CompileError, Diagnostic
 
@@ -105,20 +106,20 @@ def test_every_capability_of_rtx_passes(target):
 )
 def test_a_precision_needs_a_capability(precision, target, possible):
     if possible:
-        assert products.check_precision(precision, (target,)).name == precision
+        check_precisions((precision,), (target,))
         return
     with pytest.raises(CompileError) as raised:
-        products.check_precision(precision, (target, 120))
+        check_precisions((precision,), (target, 120))
     (found,) = raised.value.diagnostics
     assert found.code == "RD624"
     assert found.message == f"{precision} cannot be computed on sm{target}"
     assert found.hint is not None
-    assert "for sm120 alone" in found.hint
+    assert f"`--precision {precision} --gpus sm120`, and `--precision fp16 --gpus sm{target}`" in found.hint
 
 
 def test_an_unknown_precision_or_product_gets_a_suggestion():
     with pytest.raises(CompileError, match="no precision `fp61`") as raised:
-        products.check_precision("fp61", (86,))
+        check_precisions(("fp61",), (86,))
     assert raised.value.diagnostics[0].hint == "did you mean `fp16`?"
     with pytest.raises(CompileError, match="no TensorRT product `tensorrtx`") as raised:
         products.product("tensorrtx")

@@ -1,16 +1,18 @@
-"""Build an engine in a child process, and put it in place only when it is whole.
+"""Build engines in child processes, and put them in place only when they are whole.
 
-A wrong call can end the interpreter that makes it, so TensorRT is never loaded here. The child writes to a path that
-nobody reads; the parent checks what is there and renames it.
+A wrong call can end the interpreter that makes it, so TensorRT is never loaded here. A child writes to a path that
+nobody reads; the parent checks what is there, and `artifacts` moves it into place, with the others or not at all.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 
-from resnet_dsl.artifacts import part_of, sweep
+from resnet_dsl.artifacts import Artifacts
 from resnet_dsl.backends.tensorrt.child import WORKER, Answer, Progress, run_worker
 from resnet_dsl.backends.tensorrt.failures import NO_DRIVER
 from resnet_dsl.backends.tensorrt.header import read_header, unreadable
@@ -20,67 +22,139 @@ from resnet_dsl.backends.tensorrt.options import EngineOptions, Resolved, resolv
 from resnet_dsl.backends.tensorrt.report import NOT_EXECUTED, EngineReport
 from resnet_dsl.errors import CompileError, Diagnostic
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
 
 def build_engine(
     onnx_path: Path,
     engine_path: Path,
     options: EngineOptions | None = None,
     *,
+    blocks: Mapping[str, str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     worker: Sequence[str] = WORKER,
 ) -> EngineReport:
-    """An engine at `engine_path` from an ONNX file that is in its precision already; folders are made.
+    """One engine at `engine_path` for all targets; the rest is as in `build_engines`."""
+    resolved = resolve(options if options is not None else EngineOptions())
+    part = _Part(engine_path.name, resolved.targets, 1, 1)
+    (report,) = _built(
+        onnx_path, engine_path.parent, [part], resolved, blocks or {}, on_progress, worker
+    )
+    return report
 
-    `worker` is the command of the child process. Whatever happens, `engine_path` holds what it held before, or the
-    whole new engine.
 
-    Raises CompileError: RD001 for an ONNX file that cannot be read, RD620 to RD625 for options that cannot be met
-    (see `options.resolve`), RD626 and RD627 for an ONNX file or a node in it that TensorRT refuses, RD628 for a build
-    that fails, RD629 for a builder that crashes, RD630 for one that takes too long, RD632 where nothing can be written.
+def build_engines(
+    onnx_path: Path,
+    stem: Path,
+    options: EngineOptions | None = None,
+    *,
+    blocks: Mapping[str, str] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    worker: Sequence[str] = WORKER,
+) -> list[EngineReport]:
+    """Engines for all targets, from an ONNX file that is in its precision already; the newest targets' first.
+
+    Targets share an engine where they can (`products.engine_groups`). That of the newest is `<stem>.engine`, the others
+    name theirs, as `<stem>.sm75.engine` does. `blocks` names the spec's block of each ONNX node, for errors; `worker`
+    is the command of the child process. Whatever happens, there is what there was before, or every engine, whole.
+
+    Raises CompileError: RD001 for an ONNX file that cannot be read, RD620 to RD625, RD638 and RD639 for options that
+    cannot be met (see `options.resolve`), RD626 and RD627 for an ONNX file or a node in it that TensorRT refuses,
+    RD604 and RD628 for a build that fails, RD629 for a builder that crashes, RD630 for one that takes too long,
+    RD601 to RD603 where nothing can be written.
     """
     resolved = resolve(options if options is not None else EngineOptions())
+    groups = resolved.groups
+    parts = [
+        _Part(engine_name(stem.name, group, groups), group, index, len(groups))
+        for index, group in enumerate(reversed(groups), 1)
+    ]
+    return _built(onnx_path, stem.parent, parts, resolved, blocks or {}, on_progress, worker)
+
+
+def engine_name(stem: str, group: Sequence[int], groups: Sequence[Sequence[int]]) -> str:
+    """The file of one group's engine: that of the newest has the plain name."""
+    if group == groups[-1]:
+        return f"{stem}.engine"
+    return f"{stem}.{'-'.join(f'sm{target}' for target in group)}.engine"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One engine of several: its file, its targets, and its number."""
+
+    name: str
+    targets: tuple[int, ...]
+    number: int
+    count: int
+
+
+def _built(
+    onnx_path: Path,
+    folder: Path,
+    parts: Sequence[_Part],
+    resolved: Resolved,
+    blocks: Mapping[str, str],
+    on_progress: Callable[[Progress], None] | None,
+    worker: Sequence[str],
+) -> list[EngineReport]:
     _check_readable(onnx_path)
-    try:
-        engine_path.parent.mkdir(parents=True, exist_ok=True)
-        if engine_path.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        sweep(engine_path)
-    except OSError as error:
-        raise _unwritable(engine_path, error) from error
-    output = part_of(engine_path)
-    try:
-        try:
-            output.touch()
-        except OSError as error:
-            raise _unwritable(engine_path, error) from error
-        start = time.perf_counter()
-        answer = run_worker(
-            _request(onnx_path, output, resolved),
-            title=resolved.product.title,
-            timeout_s=resolved.timeout_s,
-            on_progress=on_progress,
-            worker=worker,
-        )
-        seconds = time.perf_counter() - start
-        _check_written(output, answer.result, resolved)
-        try:
-            output.replace(engine_path)
-        except OSError as error:
-            raise _unwritable(engine_path, error) from error
-    finally:
-        output.unlink(missing_ok=True)
-    return _report(engine_path, resolved, answer, seconds)
+    title = resolved.product.title
+    reports: list[EngineReport] = []
+    with Artifacts(folder) as artifacts:
+        for part in parts:
+            with artifacts.binary(part.name) as file:
+                output = Path(file.name)
+                start = perf_counter()
+                try:
+                    answer = run_worker(
+                        _request(onnx_path, output, part, resolved, blocks),
+                        title=title,
+                        timeout_s=resolved.timeout_s,
+                        on_progress=_numbered(part, on_progress),
+                        worker=worker,
+                    )
+                except OSError as error:
+                    raise _unwritable(folder / part.name, error) from error
+                _check_written(output, answer.result, resolved)
+            seconds = perf_counter() - start
+            reports.append(_report(folder / part.name, resolved, answer, seconds))
+    return reports
 
 
-def _request(onnx_path: Path, output: Path, resolved: Resolved) -> Request:
+def _numbered(
+    part: _Part, on_progress: Callable[[Progress], None] | None
+) -> Callable[[Progress], None] | None:
+    """Progress of one engine of several."""
+    if on_progress is None or part.count == 1:
+        return on_progress
+    return lambda progress: on_progress(replace(progress, engine=part.number, engines=part.count))
+
+
+def _request(
+    onnx_path: Path,
+    output: Path,
+    part: _Part,
+    resolved: Resolved,
+    blocks: Mapping[str, str],
+) -> Request:
+    cache = resolved.timing_cache
     return Request(
         product=resolved.product.key,
         onnx=str(onnx_path.absolute()),
         output=str(output.absolute()),
-        targets=resolved.targets,
+        targets=part.targets,
         precision=resolved.precision,
         profiles=resolved.profiles,
         workspace_mib=resolved.workspace_mib,
+        rest=resolved.rest,
+        hardware=resolved.hardware,
+        version_compatible=resolved.version_compatible,
+        exclude_lean_runtime=resolved.exclude_lean_runtime,
+        timing_cache=None if cache is None else str(cache.absolute()),
+        refit=resolved.refit,
+        strip=resolved.strip,
+        blocks=dict(blocks),
     )
 
 
@@ -114,8 +188,18 @@ def _check_written(output: Path, result: Result, resolved: Resolved) -> None:
         )
 
 
-def _unwritable(path: Path, error: OSError) -> CompileError:
-    return CompileError(Diagnostic("RD632", f"{path} cannot be written: {error.strerror or error}"))
+def _unwritable(path: Path, error: OSError) -> OSError | CompileError:
+    """A full disk is told by `artifacts`, everything else here."""
+    if error.errno in _FULL:
+        return error
+    return CompileError(
+        Diagnostic(
+            "RD602",
+            f"`{path}` cannot be written",
+            why=(error.strerror or str(error)).lower(),
+            hint="choose another folder with --out DIR",
+        )
+    )
 
 
 def _report(engine_path: Path, resolved: Resolved, answer: Answer, seconds: float) -> EngineReport:
@@ -140,6 +224,12 @@ def _report(engine_path: Path, resolved: Resolved, answer: Answer, seconds: floa
         scratch_memory=read_bytes(texts, "Total Activation Memory"),
         notes=tuple(_notes(resolved, answer)),
         log=answer.log,
+        rest=result.rest,
+        gpu=result.gpu,
+        hardware=resolved.hardware,
+        version_compatible=resolved.version_compatible,
+        refit=resolved.refit,
+        stripped=resolved.strip,
     )
 
 
@@ -149,6 +239,10 @@ def _notes(resolved: Resolved, answer: Answer) -> Iterator[str]:
             f"{resolved.product.title} leaves separate kernels that only requantise, so int8 may be slower than fp16: "
             "measure both"
         )
+    if resolved.hardware is not None or resolved.version_compatible:
+        yield "an engine that runs elsewhere too may be slower than one for this GPU and release alone: measure both"
+    if resolved.strip:
+        yield "the engine holds no weights: they must be put into it, from the same ONNX file, before it can run"
     for line in answer.log:
         if line.severity == "WARNING" and NO_DRIVER not in line.text:
             yield line.text.splitlines()[0]

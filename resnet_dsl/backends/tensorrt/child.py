@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import resnet_dsl
-from resnet_dsl.backends.tensorrt.failures import NO_DRIVER
+from resnet_dsl.backends.tensorrt.failures import NO_DRIVER, is_out_of_memory, out_of_memory
 from resnet_dsl.backends.tensorrt.messages import Request, Result, error_from_json
 from resnet_dsl.errors import CompileError, Diagnostic
 
@@ -32,10 +32,15 @@ _LAST_LINES = 6
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a build is: `load`, `parse`, `build` or `write`, and inside `build` how far, from 0 to 1."""
+    """Where a build is: `load`, `parse`, `build` or `write`, and inside `build` how far, from 0 to 1.
+
+    Of several engines, `engine` says which one it is of, from 1 to `engines`.
+    """
 
     stage: str
     fraction: float | None = None
+    engine: int = 1
+    engines: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class _Heard:
     stage: str = "start"
     result: Result | None = None
     error: CompileError | None = None
+    unwritten: OSError | None = None
     log: list[LogLine] = field(default_factory=list)
 
 
@@ -74,8 +80,9 @@ def run_worker(
 ) -> Answer:
     """Run the child to its end. `title` names the product in errors, `worker` is the command.
 
-    Raises CompileError: what the child raised, RD629 for one that cannot start or ends without an answer, RD630 for
-    one that takes longer than `timeout_s`.
+    Raises CompileError: what the child raised, RD629 for one that cannot start or ends without an answer, RD604 for
+    one that ends because memory does not suffice, RD630 for one that takes longer than `timeout_s`. Raises OSError
+    where the child cannot write the engine.
     """
     root = str(Path(resnet_dsl.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -116,6 +123,8 @@ def run_worker(
         _end(child)
     if heard.error is not None:
         raise heard.error
+    if heard.unwritten is not None:
+        raise heard.unwritten
     if heard.result is None:
         raise _crashed(title, child.returncode, heard)
     return Answer(
@@ -194,6 +203,8 @@ def _hear(heard: _Heard, source: str, line: bytes) -> Progress | None:
             heard.log.append(LogLine(severity, said))
         case {"event": "error", "diagnostics": [*diagnostics]} if diagnostics:
             heard.error = error_from_json(diagnostics)
+        case {"event": "unwritten", "errno": int(number), "text": str(said)}:
+            heard.unwritten = OSError(number, said)
         case {"event": "done", "result": dict(result)}:
             heard.result = Result.from_dict(result)
         case _ if text.strip():
@@ -205,6 +216,17 @@ def _hear(heard: _Heard, source: str, line: bytes) -> Progress | None:
 
 def _crashed(title: str, status: int, heard: _Heard) -> CompileError:
     """The child ended without an answer (RD629): by which signal, or with which status, and its last words."""
+    short = next(
+        (
+            line
+            for item in heard.log[-50:]
+            for line in item.text.splitlines()
+            if is_out_of_memory(line)
+        ),
+        None,
+    )
+    if short is not None:
+        return out_of_memory(title, short.strip())
     if status < 0:
         try:
             name = signal.Signals(-status).name

@@ -1,12 +1,13 @@
 """What TensorRT says when it refuses, turned into findings that name the spec's block.
 
-An ONNX node carries the path of the operation in the spec, so the node's name is where to look.
+An ONNX node carries the path of the operation in the spec, so the node's name is where to look; which block of the spec
+it belongs to is told besides, where that is known (`blocks`: node name to block).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_dsl.errors import CompileError, Diagnostic
@@ -23,6 +24,11 @@ _INTERNAL = re.compile(
 )
 _TRAILING = re.compile(r"\s*In \w+ at \S+?:\d+\)?$")
 _AT_MOST = 10
+_WORD = re.compile(r"[\w.]*\w")
+_SHORT = re.compile(
+    r"\bout of memory\b|\bOutOfMemory\b|\bbad_alloc\b|\bMemoryError\b|requested amount of GPU memory",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,12 @@ def clean(text: str) -> str:
     return _TRAILING.sub("", _INTERNAL.sub("", said)).strip()
 
 
-def parser_failure(title: str, found: Sequence[ParserFinding], log: Iterable[str]) -> CompileError:
+def parser_failure(
+    title: str,
+    found: Sequence[ParserFinding],
+    log: Iterable[str],
+    blocks: Mapping[str, str] | None = None,
+) -> CompileError:
     """What the ONNX parser refused: RD627 for each node, RD626 where it could not read the file at all."""
     nodes = [item for item in found if item.operator]
     if not nodes:
@@ -70,37 +81,85 @@ def parser_failure(title: str, found: Sequence[ParserFinding], log: Iterable[str
                 hint="write it again with `resnet-dsl build SPEC --target onnx`; external data must lie beside it",
             )
         )
-    findings = [_node_finding(title, item) for item in nodes[:_AT_MOST]]
+    findings = [_node_finding(title, item, blocks or {}) for item in nodes[:_AT_MOST]]
     if len(nodes) > _AT_MOST:
         rest = len(nodes) - _AT_MOST
         findings.append(Diagnostic("RD627", f"{title} refuses {rest} more nodes"))
     return CompileError(findings)
 
 
-def _node_finding(title: str, item: ParserFinding) -> Diagnostic:
+def _node_finding(title: str, item: ParserFinding, blocks: Mapping[str, str]) -> Diagnostic:
     where = f"`{item.node}`" if item.node else f"node number {item.number}"
+    block = block_of(item.node, blocks)
+    within = f", in the block `{block}`" if block else ""
     if item.code == "UNSUPPORTED_NODE" or "Plugin not found" in item.text:
         return Diagnostic(
             "RD627",
-            f"{title} has no operation `{item.operator}`, which {where} is",
+            f"{title} has no operation `{item.operator}`, which {where}{within} is",
             hint="use another operation there, or run the ONNX file with ONNX Runtime",
         )
-    return Diagnostic("RD627", f"{title} refuses {where} ({item.operator})", why=clean(item.text))
+    message = f"{title} refuses {where} ({item.operator}){within}"
+    return Diagnostic("RD627", message, why=clean(item.text))
 
 
-def build_failure(title: str, log: Iterable[str]) -> CompileError:
-    """The builder returned nothing: RD628 with the first real error in the log."""
+def block_of(node: str, blocks: Mapping[str, str]) -> str | None:
+    """The block of the spec that a node belongs to; None where that is not known, or is the node's own name.
+
+    A node that a pass has added is named after another one: `layer1.0.conv1.quantized`.
+    """
+    name = node
+    while name:
+        if name in blocks or name in blocks.values():
+            found = blocks.get(name, name)
+            return found if found and found != node else None
+        name = name.rpartition(".")[0]
+    return None
+
+
+def build_failure(
+    title: str, log: Iterable[str], blocks: Mapping[str, str] | None = None
+) -> CompileError:
+    """The builder returned nothing: RD628 with the first real error in the log, RD604 where memory did not suffice,
+    RD621 where no driver was found."""
     lines = list(log)
     said = first_error(lines)
+    short = next((line for line in lines if is_out_of_memory(line)), None)
+    if short is not None:
+        return out_of_memory(title, clean(short))
     if said is None and lines:
         return CompileError(
             Diagnostic(
                 "RD621",
                 f"{title} finds no NVIDIA driver that it can use",
                 why=clean(lines[0]),
-                hint="build on the machine that has the GPU",
+                hint="build on the machine that has the GPU; `nvidia-smi` says whether its driver works",
             )
         )
+    node = next((word for word in _WORD.findall(said or "") if block_of(word, blocks or {})), None)
+    where = "" if node is None else f": the block `{block_of(node, blocks or {})}` (`{node}`)"
     return CompileError(
-        Diagnostic("RD628", f"{title} cannot build an engine from this graph", why=said)
+        Diagnostic(
+            "RD628",
+            f"{title} cannot build an engine from this graph{where}",
+            why=said,
+            hint="try another precision (`--precision fp16`), or run the ONNX file with ONNX Runtime",
+        )
+    )
+
+
+def is_out_of_memory(text: str) -> bool:
+    """Whether a line says that memory did not suffice."""
+    return _SHORT.search(text) is not None and NO_DRIVER not in text
+
+
+def out_of_memory(title: str, why: str | None) -> CompileError:
+    """The finding (RD604) that memory did not suffice."""
+    return CompileError(
+        Diagnostic(
+            "RD604",
+            f"the memory does not suffice for {title} to build this engine",
+            why=why,
+            hint="give a profile with a smaller batch, as in `--batch 1/4/16`, or a limit as in `--workspace 512`, or "
+            "use a larger machine",
+        )
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from resnet_dsl.backends.tensorrt.products import RTX, TENSORRT, Product
+from resnet_dsl.backends.tensorrt.products import RTX, TENSORRT, Product, is_older
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
 
 ARCHITECTURES: Mapping[int, str] = {
@@ -175,6 +175,20 @@ def check_targets(product: Product, targets: Sequence[int], written: str | None 
         findings.append(Diagnostic("RD623", message, why=why, hint=hint))
     if findings:
         raise CompileError(findings)
+
+
+def unknown_target(product: Product, target: int, release: str) -> Diagnostic:
+    """The finding (RD623) that a release does not know a capability yet."""
+    since = product.since.get(target)
+    known = [f"sm{item}" for item, first in product.since.items() if not is_older(release, first)]
+    return Diagnostic(
+        "RD623",
+        f"{product.title} {release} cannot build for {describe(target)}",
+        why=f"this release knows {', '.join(known)}",
+        hint=f"release {since} and newer know it: `{product.install} --upgrade`"
+        if since is not None
+        else None,
+    )
 
 
 def describe(capability: int) -> str:

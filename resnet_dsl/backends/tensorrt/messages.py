@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from resnet_dsl.backends.tensorrt.options import Profile, Range
@@ -22,7 +22,10 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One engine to build: options resolved, and a path to write to that nothing else reads yet."""
+    """One engine to build: options resolved, and a path to write to that nothing else reads yet.
+
+    `blocks` names the spec's block of each ONNX node, for errors.
+    """
 
     product: str
     onnx: str
@@ -31,6 +34,14 @@ class Request:
     precision: str | None
     profiles: tuple[Profile, ...] | None
     workspace_mib: int | None
+    rest: str | None = None
+    hardware: str | None = None
+    version_compatible: bool = False
+    exclude_lean_runtime: bool = False
+    timing_cache: str | None = None
+    refit: bool = False
+    strip: bool = False
+    blocks: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -48,7 +59,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the child knows of the engine that it wrote. `profiles` is empty where every dimension is fixed."""
+    """What the child knows of the engine that it wrote.
+
+    `profiles` is empty where every dimension is fixed; `rest` is what is computed in wider numbers than `precision`,
+    such as "fp16", or "fp16, fp32"; `gpu` is the one that it was built on, where that needs one.
+    """
 
     version: str
     precision: str
@@ -60,6 +75,8 @@ class Result:
     size: int
     sha256: str
     peak_memory: int | None
+    rest: str | None = None
+    gpu: str | None = None
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Result:

@@ -1,4 +1,4 @@
-"""What is read off a parsed network, and what is set on a builder's configuration. Runs in the child process.
+"""What is read off a parsed network. Runs in the child process.
 
 TensorRT has no type stubs, so its objects are `Any` here.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from resnet_dsl.backends.tensorrt import device, gpus
 from resnet_dsl.backends.tensorrt.messages import Tensor
-from resnet_dsl.backends.tensorrt.products import PRECISIONS, RTX, TURING, Product
+from resnet_dsl.backends.tensorrt.precisions import PRECISIONS
+from resnet_dsl.backends.tensorrt.products import TURING, Product
 from resnet_dsl.errors import CompileError, Diagnostic
 
 _NUMPY_NAMES = {
@@ -20,6 +20,12 @@ _NUMPY_NAMES = {
     "FP8": "float8_e4m3fn",
 }
 _NARROWEST_FIRST = ("FP8", "INT8", "BF16", "HALF", "FLOAT")
+_NAMES = {item.data_type: item.name for item in PRECISIONS.values() if item.name != "tf32"}
+_MOVES = frozenset(
+    {"CAST", "CONCATENATION", "CONSTANT", "GATHER", "IDENTITY", "PADDING", "SHAPE", "SHUFFLE", "SLICE", "SQUEEZE",
+     "UNSQUEEZE"}
+)  # fmt: skip
+"""Layers that compute nothing."""
 
 
 def check_not_empty(definition: Any, path: str) -> None:
@@ -37,60 +43,54 @@ def check_not_empty(definition: Any, path: str) -> None:
     )
 
 
-def targets_for(product: Product, targets: Sequence[int]) -> tuple[int, ...]:
-    """The capabilities that the engine will be for: those asked for, or the GPU at hand where that is the only one.
+def precision_of(
+    definition: Any, asked: str | None, asked_rest: str | None = None
+) -> tuple[str, str | None]:
+    """The precision of a network, which is strongly typed: the narrowest type that something in it computes with or is
+    quantised to; and what the rest computes with, where that is wider, such as "fp16", or "fp16, fp32".
 
-    Raises CompileError: RD621 where a GPU is needed and there is none, RD623 where another was asked for.
+    Raises CompileError (RD624) where something else was asked for.
     """
-    if product.ahead_of_time:
-        return tuple(targets)
-    at_hand = device.local_gpus()
-    if not at_hand:
-        raise CompileError(
-            Diagnostic(
-                "RD621",
-                f"{product.title} needs the GPU that it builds for, and there is none here",
-                why="the NVIDIA driver finds no GPU, or is not installed",
-                hint=f"run this on the machine that has the GPU; or `{RTX.install}`, which builds engines for RTX "
-                "GPUs without one",
-            )
-        )
-    # The builder takes the current device, which is the first unless someone chose another.
-    first = at_hand[0]
-    others = [gpus.describe(target) for target in targets if target != first.capability]
-    if others:
-        raise CompileError(
-            Diagnostic(
-                "RD623",
-                f"{product.title} cannot build for {', '.join(others)} here",
-                why=f"it builds for the GPU at hand, which is {first.name}, {gpus.describe(first.capability)}",
-                hint="leave the GPUs out, or run this on a machine that has the other",
-            )
-        )
-    return (first.capability,)
+    present = _types(definition)
+    narrowest = next((name for name in _NARROWEST_FIRST if name in present), "FLOAT")
+    found = _NAMES[narrowest]
+    wider = [_NAMES[name] for name in _NARROWEST_FIRST if name in present and name != narrowest]
+    rest = ", ".join(wider) or None
+    if asked is not None and PRECISIONS[asked].data_type != narrowest:
+        raise _other_precision(asked, found, f"--precision {asked}")
+    if asked_rest is not None and asked_rest not in wider:
+        words = f"{found} with the rest in {asked_rest}", f"{found} with the rest in {rest}"
+        raise _other_precision(*words, f"--precision {found} --rest {asked_rest}")
+    return asked or found, rest
 
 
-def precision_of(definition: Any, asked: str | None) -> str:
-    """The precision of a network, which is strongly typed: the narrowest type that one of its tensors has.
-
-    Raises CompileError (RD624) where another one was asked for and no tensor has it.
-    """
+def _types(definition: Any) -> set[str]:
+    """The types that layers compute with, and those that values are quantised to; what merely moves values is not
+    counted, such as a cast of the input."""
+    moved: set[str] = set()
     present: set[str] = set()
     for index in range(definition.num_layers):
         layer = definition.get_layer(index)
-        present.update(layer.get_output(i).dtype.name for i in range(layer.num_outputs))
-    narrowest = next((name for name in _NARROWEST_FIRST if name in present), "FLOAT")
-    found = next(item.name for item in PRECISIONS.values() if item.data_type == narrowest)
-    if asked is None:
-        return found
-    if PRECISIONS[asked].data_type == narrowest:
-        return asked
-    raise CompileError(
+        kind = layer.type.name
+        given = {layer.get_output(i).dtype.name for i in range(layer.num_outputs)}
+        if kind == "QUANTIZE":
+            present |= given
+        elif kind == "DEQUANTIZE":
+            present.add(layer.get_input(0).dtype.name)
+        elif kind in _MOVES:
+            moved |= given
+        else:
+            present |= given
+    return present if present & set(_NARROWEST_FIRST) else present | moved
+
+
+def _other_precision(asked: str, found: str, options: str) -> CompileError:
+    return CompileError(
         Diagnostic(
             "RD624",
             f"the engine was to be {asked}, and the ONNX graph is {found}",
             why="an engine computes in the types that the graph is written in",
-            hint=f"write the graph in {asked} first",
+            hint=f"write the graph in it first: `resnet-dsl build SPEC --target onnx {options}`",
         )
     )
 
@@ -107,29 +107,6 @@ def check_turing(trt: Any, product: Product, definition: Any, targets: Sequence[
                     "RD624",
                     f"`{layer.name}` is a matrix product in fp32, which {product.title} cannot build for Turing (sm75)",
                     hint="build Turing in fp16, and fp32 for the other GPUs alone",
-                )
-            )
-
-
-def set_targets(trt: Any, product: Product, config: Any, targets: Sequence[int]) -> None:
-    """Tell an ahead-of-time builder its targets: always, because its default asks the driver for a GPU.
-
-    Raises CompileError (RD623) for a capability that this release does not know.
-    """
-    known = trt.ComputeCapability.__members__
-    config.num_compute_capabilities = len(targets)
-    for index, target in enumerate(targets):
-        member = known.get(f"SM{target}")
-        if member is None or not config.set_compute_capability(member, index):
-            names = ", ".join(name.lower() for name in known if name.startswith("SM"))
-            raise CompileError(
-                Diagnostic(
-                    "RD623",
-                    f"{product.title} {trt.__version__} cannot build for {gpus.describe(target)}",
-                    why=f"this release knows {names}",
-                    hint=f"release {product.since[target]} and newer know it: `{product.install} --upgrade`"
-                    if target in product.since
-                    else None,
                 )
             )
 

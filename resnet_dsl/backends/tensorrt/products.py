@@ -1,17 +1,20 @@
-"""The two products, the precisions, and which of them goes with which compute capability.
+"""The two products, which of them is installed and in which version, and which targets share an engine.
 
 A compute capability is written as NVIDIA's compilers write it, without the point: 86 is 8.6, 120 is 12.0.
 
-Sources: the vendor's support matrices of TensorRT for RTX 1.0 to 1.5; for 1.7 the module's own enumeration, and for
-every precision and target below a build with it.
+Sources: the vendor's support matrices of TensorRT for RTX 1.0 to 1.5; for 1.7 the module's own enumeration.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 
+from resnet_dsl.backends.tensorrt.precisions import PRECISIONS as PRECISIONS
+from resnet_dsl.backends.tensorrt.precisions import support_matrix as support_matrix
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
 
 TURING = 75
@@ -27,6 +30,8 @@ class Product:
     install: str
     magic: bytes
     """The first four bytes of its engines."""
+    oldest: str
+    """The first release that builds strongly typed networks as this compiler writes them."""
     ahead_of_time: bool
     """Builds for the capabilities that it is told, with no GPU; otherwise for the GPU at hand, and nothing else."""
     since: Mapping[int, str] = field(default_factory=dict)
@@ -39,6 +44,7 @@ RTX = Product(
     module="tensorrt_rtx",
     install="pip install tensorrt-rtx",
     magic=b"vtrt",
+    oldest="1.0",
     ahead_of_time=True,
     since={75: "1.0", 80: "1.7", 86: "1.0", 89: "1.0", 120: "1.0", 121: "1.5"},
 )
@@ -48,6 +54,7 @@ TENSORRT = Product(
     module="tensorrt",
     install="pip install tensorrt",
     magic=b"ftrt",
+    oldest="10.12",
     ahead_of_time=False,
 )
 PRODUCTS: Mapping[str, Product] = {item.key: item for item in (RTX, TENSORRT)}
@@ -55,30 +62,6 @@ PRODUCTS: Mapping[str, Product] = {item.key: item for item in (RTX, TENSORRT)}
 
 RTX_DEFAULT_TARGETS = (86, 89, 120)
 """The RTX 30, 40 and 50 series: one engine serves all three at no extra size. Turing is best in its own engine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """A precision that a graph can be in, the oldest capability that computes in it, and why not before."""
-
-    name: str
-    data_type: str
-    """The name in TensorRT's `DataType` that marks a graph of this precision."""
-    minimum: int
-    needs: str
-
-
-PRECISIONS: Mapping[str, Precision] = {
-    item.name: item
-    for item in (
-        Precision("fp32", "FLOAT", 75, "Turing or newer"),
-        Precision("tf32", "FLOAT", 80, "Ampere or newer, whose tensor cores first had it"),
-        Precision("fp16", "HALF", 75, "Turing or newer"),
-        Precision("bf16", "BF16", 80, "Ampere or newer, whose tensor cores first had it"),
-        Precision("int8", "INT8", 75, "Turing or newer"),
-        Precision("fp8", "FP8", 89, "Ada or newer, whose tensor cores first had it"),
-    )
-}
 
 
 def product(name: str) -> Product:
@@ -116,47 +99,53 @@ def default_product() -> Product:
     return found[0]
 
 
+def installed_version(chosen: Product) -> str | None:
+    """The version by the package's own record, as in 1.7.1.116; None where that does not say. Imports nothing."""
+    for name in (chosen.module, *(f"{chosen.module}_cu{major}" for major in (13, 12))):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None  # a module without a package, such as one built by hand
+
+
+def is_older(installed: str, other: str) -> bool:
+    """Whether one version comes before another, which may have fewer numbers: 1.5.0.2 is older than 1.7."""
+    wanted = [int(item) for item in other.split(".")]
+    found = [int(item) for item in re.findall(r"\d+", installed)[: len(wanted)]]
+    return bool(found) and found < wanted
+
+
 def default_targets(
-    chosen: Product, precision: str | None = None, explicit: Sequence[int] | None = None
+    chosen: Product,
+    precisions: str | Sequence[str] | None = None,
+    explicit: Sequence[int] | None = None,
 ) -> tuple[int, ...]:
-    """The capabilities to build for, ascending: those asked for, else the product's own that have the precision.
+    """The capabilities to build for, ascending: those asked for, else the product's own that have every precision.
     Empty for a product that builds for the GPU at hand."""
     if explicit is not None:
         return tuple(sorted(set(explicit)))
     if not chosen.ahead_of_time:
         return ()
-    least = PRECISIONS[precision].minimum if precision is not None else 0
+    names = (precisions,) if isinstance(precisions, str) else precisions or ()
+    least = max((PRECISIONS[name].minimum for name in names if name in PRECISIONS), default=0)
     return tuple(target for target in RTX_DEFAULT_TARGETS if target >= least)
 
 
-def engine_groups(targets: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-    """Targets that should share an engine, together: Turing apart, because an engine that serves it too gives up
-    speed on the others."""
-    turing = tuple(target for target in sorted(set(targets)) if target <= TURING)
-    newer = tuple(target for target in sorted(set(targets)) if target > TURING)
+def engine_groups(
+    targets: Sequence[int], chosen: Product = RTX, *, shared: bool = False
+) -> tuple[tuple[int, ...], ...]:
+    """Targets that share an engine, together, ascending.
+
+    On RTX Turing is apart, because an engine that serves it too gives up speed on the others. A product that builds for
+    the GPU at hand makes one for each target, unless `shared` says that its engines run on newer GPUs as well.
+    """
+    wanted = sorted(set(targets))
+    if not chosen.ahead_of_time:
+        return (tuple(wanted),) if shared or not wanted else tuple((target,) for target in wanted)
+    turing = tuple(target for target in wanted if target <= TURING)
+    newer = tuple(target for target in wanted if target > TURING)
     return tuple(group for group in (turing, newer) if group)
-
-
-def check_precision(precision: str, targets: Sequence[int]) -> Precision:
-    """The precision by name. Raises CompileError: RD624 for an unknown one or where a target has not got it."""
-    found = PRECISIONS.get(precision)
-    if found is None:
-        hint = suggest(precision, PRECISIONS) or "there are " + ", ".join(PRECISIONS)
-        raise CompileError(Diagnostic("RD624", f"there is no precision `{precision}`", hint=hint))
-    without = [f"sm{target}" for target in sorted(set(targets)) if target < found.minimum]
-    if without:
-        kept = [f"sm{target}" for target in sorted(set(targets)) if target >= found.minimum]
-        raise CompileError(
-            Diagnostic(
-                "RD624",
-                f"{precision} cannot be computed on {', '.join(without)}",
-                why=f"{precision} needs {found.needs} (sm{found.minimum})",
-                hint=f"build {precision} for {','.join(kept)} alone, and another precision, such as fp16, for the rest"
-                if kept
-                else "fp16 runs on every target",
-            )
-        )
-    return found
 
 
 def _installed(module: str) -> bool:

@@ -47,6 +47,17 @@ class EngineReport:
     notes: tuple[str, ...]
     """What a user should know of this engine, the builder's warnings included."""
     log: tuple[LogLine, ...] = field(repr=False, compare=False)
+    rest: str | None = None
+    """What is computed in wider numbers than `precision`, such as "fp16", or "fp16, fp32"."""
+    gpu: str | None = None
+    """The GPU that it was built on, where that needs one."""
+    hardware: str | None = None
+    """On which other GPUs it runs, as in `EngineOptions`; None: on those of `targets` alone."""
+    version_compatible: bool = False
+    refit: bool = False
+    """Whether other weights can be put into it."""
+    stripped: bool = False
+    """Whether it holds no weights."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`: everything but the log. Kernels are listed by name, kind and nodes."""
@@ -55,6 +66,7 @@ class EngineReport:
             "product": self.product,
             "version": self.version,
             "precision": self.precision,
+            "rest": self.rest,
             "targets": [f"sm{target}" for target in self.targets],
             "profiles": [asdict(profile) for profile in self.profiles],
             "inputs": [_tensor(item) for item in self.inputs],
@@ -74,6 +86,10 @@ class EngineReport:
                 {"name": item.name, "kind": item.kind, "nodes": list(item.nodes)}
                 for item in self.kernels
             ],
+            "gpu": self.gpu,
+            "compatibility": {"hardware": self.hardware, "version": self.version_compatible},
+            "refit": self.refit,
+            "stripped": self.stripped,
             "notes": list(self.notes),
         }
 

@@ -37,15 +37,37 @@ class Kernel:
     nodes: tuple[str, ...]
     inputs: tuple[KernelTensor, ...]
     outputs: tuple[KernelTensor, ...]
+    constants: tuple[KernelTensor, ...] = ()
+    """Weights, biases and scales, as the engine keeps them."""
+    tactic: str = ""
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What a generated kernel does, as its name says: ("Corr", "Mul", "Add", "Relu") of
+        `__myl_CorrMulAddRelu_myl0_56`; nothing for a kernel of another name."""
+        found = _GENERATED.match(self.name)
+        return () if found is None else tuple(_STEP.findall(found[1]))
+
+    @property
+    def multiplies_matrices(self) -> bool:
+        """Whether it computes a convolution or a matrix product. A kernel may name a convolution among its nodes and
+        only lay its operand out, or scale its result."""
+        return _MATRIX.search(self.kind) is not None or any(
+            _MATRIX.search(step) is not None for step in self.steps
+        )
 
 
+_GENERATED = re.compile(r"__myl_([A-Za-z]+)_myl")
+_STEP = re.compile("[A-Z][a-z0-9]*")
+_MATRIX = re.compile(r"corr|conv(?!ert)|gemm|matmul|matrix|fullyconn|^fc$", re.IGNORECASE)
 _LAYER = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: ")
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _TENSOR = re.compile(
     r"Name: (?P<name>.*?), Dimensions: \[(?P<shape>[-\d, ]*)\].*?Datatype: (?P<type>\w+)"
     r"(?:, Format: \((?P<format>\w+)\))?"
 )
-_SECTION = {"inputs": ", Inputs: [", "outputs": ", Outputs: ["}
+_TACTIC = re.compile(r", TacticName: ([^,]*)")
+_SECTION = {"inputs": ", Inputs: [", "constants": ", Constants: [", "outputs": ", Outputs: ["}
 
 
 def read_kernels(log: Iterable[str]) -> tuple[Kernel, ...] | None:
@@ -61,6 +83,7 @@ def read_kernels(log: Iterable[str]) -> tuple[Kernel, ...] | None:
             if layer is None or layer["kind"] in BOOKKEEPING:
                 continue
             nodes = _NODE.findall(line.rpartition(", Metadata: ")[2])
+            tactic = _TACTIC.search(line)
             found.append(
                 Kernel(
                     name=layer["name"],
@@ -68,6 +91,8 @@ def read_kernels(log: Iterable[str]) -> tuple[Kernel, ...] | None:
                     nodes=tuple(dict.fromkeys(node.strip() for node in nodes)),
                     inputs=tuple(_tensors(line, "inputs")),
                     outputs=tuple(_tensors(line, "outputs")),
+                    constants=tuple(_tensors(line, "constants")),
+                    tactic="" if tactic is None else tactic[1],
                 )
             )
     return tuple(found) if seen else None

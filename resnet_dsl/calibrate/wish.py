@@ -24,11 +24,12 @@ class Wish:
     """What a network is to compute with; None: what the target is best at, or what the network was trained on.
 
     `keep` names stages, blocks and layers that stay wide; `place` is where calibration images are; `budget` is in
-    points of accuracy, and `accuracy_images` how many labelled images it is measured on (None: all).
+    points of accuracy, and `accuracy_images` how many labelled images it is measured on (None: all). `engine`: what is
+    decided is for an engine, and not for an ONNX graph that is the result itself.
     """
 
     precision: Asked = "fp32"
-    placement: Placement = "onnxruntime"
+    placement: Placement | None = None
     rest: Rest | None = None
     keep: tuple[str, ...] = ()
     place: str | None = None
@@ -37,6 +38,7 @@ class Wish:
     percent: float | None = None
     budget: float | None = None
     accuracy_images: int | None = None
+    engine: bool = False
 
     @property
     def quantised(self) -> bool:
@@ -44,11 +46,18 @@ class Wish:
         return self.precision == "auto" or self.precision in NARROW
 
     @property
+    def runtime(self) -> Placement:
+        """The runtime that codes are placed for."""
+        if self.placement is not None:
+            return self.placement
+        return "tensorrt" if self.precision == "fp8" else "onnxruntime"
+
+    @property
     def others(self) -> Rest:
         """What computes in floating point beside codes."""
         if self.rest is not None:
             return self.rest
-        return "fp16" if self.placement == "tensorrt" else "fp32"
+        return "fp16" if self.runtime == "tensorrt" and self.engine else "fp32"
 
     @property
     def half(self) -> bool:
@@ -67,7 +76,10 @@ def check_wish(wish: Wish) -> None:
     found: list[Diagnostic] = []
     if not wish.quantised:
         why = f"{about} has one type for all"
-        found += _useless({"--rest": wish.rest, "--calibration-method": wish.method}, why)
+        given: dict[str, object] = {"--rest": wish.rest, "--calibration-method": wish.method}
+        if not wish.engine:
+            given["--for"] = wish.placement
+        found += _useless(given, why)
     if not (wish.quantised or wish.half):
         why = f"{about} needs no ranges of values"
         given = {"--calibration": wish.place, "--calibration-images": wish.images}

@@ -9,7 +9,6 @@ import typer
 
 from resnet_dsl.cli.app import (
     AsJson,
-    Number,
     Out,
     Overrides,
     Seed,
@@ -17,6 +16,18 @@ from resnet_dsl.cli.app import (
     Weights,
     app,
     perform,
+)
+from resnet_dsl.cli.numbers import (
+    AccuracyImages,
+    Budget,
+    Calibration,
+    CalibrationImages,
+    CalibrationMethod,
+    GraphNumber,
+    Keep,
+    Percentile,
+    Placement,
+    RestOption,
 )
 
 if TYPE_CHECKING:
@@ -72,9 +83,23 @@ def build(
         typer.Option("--output", metavar="STAGE", help="onnx: a stage's end as an output too."),
     ] = None,
     precision: Annotated[
-        Number | None,
+        GraphNumber | None,
         typer.Option("--precision", help="onnx: what the graph computes with [fp32]."),
     ] = None,
+    placement: Annotated[
+        Placement | None,
+        typer.Option(
+            "--for", help="int8, auto: the runtime that codes are placed for [onnxruntime]."
+        ),
+    ] = None,
+    rest: RestOption = None,
+    keep: Keep = None,
+    calibration: Calibration = None,
+    calibration_images: CalibrationImages = None,
+    calibration_method: CalibrationMethod = None,
+    percentile: Percentile = None,
+    accuracy_budget: Budget = None,
+    accuracy_images: AccuracyImages = None,
     stop_after: Annotated[
         Stop | None,
         typer.Option("--stop-after", help="Print the text form of this stage and write nothing."),
@@ -84,6 +109,7 @@ def build(
     """Compile a spec to torch source, an ONNX graph, or a training script."""
 
     def action() -> Outcome:
+        from resnet_dsl.calibrate.wish import Wish, check_wish
         from resnet_dsl.commands.build import BuildOptions, build
         from resnet_dsl.commands.conflicts import check_build
         from resnet_dsl.commands.output import Outcome
@@ -102,8 +128,30 @@ def build(
             "--external-data": external_data,
             "--output": output is not None,
             "--precision": precision is not None,
+            "--for": placement is not None,
+            "--rest": rest is not None,
+            "--keep": keep is not None,
+            "--calibration": calibration is not None,
+            "--calibration-images": calibration_images is not None,
+            "--calibration-method": calibration_method is not None,
+            "--percentile": percentile is not None,
+            "--accuracy-budget": accuracy_budget is not None,
+            "--accuracy-images": accuracy_images is not None,
         }
         check_build(targets, stop_after, given)
+        wish = Wish(
+            precision.value if precision is not None else "fp32",
+            placement.value if placement is not None else None,
+            rest.value if rest is not None else None,
+            tuple(keep or ()),
+            calibration,
+            calibration_images,
+            calibration_method.value if calibration_method is not None else None,
+            percentile,
+            accuracy_budget,
+            accuracy_images,
+        )
+        check_wish(wish)
         if stop_after is not None:
             from resnet_dsl.catalogue import find_spec
             from resnet_dsl.compiler import stop_after as text_of
@@ -122,7 +170,7 @@ def build(
             dynamic_size=dynamic_size,
             external_data=external_data,
             outputs=tuple(output or ()),
-            precision=precision.value if precision is not None else "fp32",
+            wish=wish,
         )
         return build(spec, options)
 

@@ -8,6 +8,29 @@ from typing import Annotated
 import typer
 
 
+class GraphNumber(StrEnum):
+    """What an ONNX graph can compute with."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+    int8 = "int8"
+    fp8 = "fp8"
+    auto = "auto"
+
+
+class EngineNumber(StrEnum):
+    """What an engine can compute with."""
+
+    fp32 = "fp32"
+    tf32 = "tf32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+    int8 = "int8"
+    fp8 = "fp8"
+    auto = "auto"
+
+
 class Rest(StrEnum):
     """What quantised networks compute with besides codes."""
 

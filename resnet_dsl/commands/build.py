@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_dsl.artifacts import Artifacts, output_folder
+from resnet_dsl.calibrate.wish import Wish
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.output import Outcome, no_option, shell_path, size
 from resnet_dsl.commands.room import check_room
 from resnet_dsl.commands.run import RESOLVED, standardised
 from resnet_dsl.compiler import FP32, Compilation, compile_spec, resolved, torch_source
 from resnet_dsl.ir.ops import Activation, BatchNorm, Conv, FrozenBatchNorm, GroupNorm
-from resnet_dsl.passes.numbers import Numbers, Precision
+from resnet_dsl.needs import require
+from resnet_dsl.passes.numbers import Numbers
 from resnet_dsl.render import safe
 
 if TYPE_CHECKING:
     from resnet_dsl.backends.onnx.writer import OnnxReport
+    from resnet_dsl.calibrate.decided import Decided
     from resnet_dsl.ir.graph import Graph
     from resnet_dsl.weights.store import Weights
 
@@ -31,6 +34,9 @@ STRIDES_IN_POINTWISE = (
     "make sure that the file is of the former"
 )
 """A warning about weights of other projects, for networks of which `strides_in_pointwise` is true."""
+
+
+PLAIN = Wish()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class BuildOptions:
     dynamic_size: bool = False
     external_data: bool = False
     outputs: tuple[str, ...] = ()
-    precision: Precision = "fp32"
+    wish: Wish = PLAIN
 
 
 def build(spec: str, options: BuildOptions) -> Outcome:
@@ -68,9 +74,11 @@ def build(spec: str, options: BuildOptions) -> Outcome:
         if options.write_weights or (options.weights is not None and "onnx" not in options.targets):
             _weights(artifacts, compilation, weights, options)
         if "onnx" in options.targets:
-            suffix = "" if options.precision == "fp32" else f".{options.precision}"
+            decided = decided_for(compilation, weights, options, folder)
+            outcome.lines += decided.lines()
+            outcome.notes += [("numbers", note) for note in decided.notes]
             report = write_onnx(
-                artifacts, compilation, weights, options, Numbers(options.precision), suffix
+                artifacts, compilation, weights, options, decided.numbers, options.wish.suffix
             )
             outcome.lines.append(
                 f"onnx      {report.nodes} nodes, opset {report.opset}, "
@@ -81,11 +89,33 @@ def build(spec: str, options: BuildOptions) -> Outcome:
                 "opset": report.opset,
                 "weight_bytes": report.weight_bytes,
                 "weights_sha256": report.weights_digest,
+                "numbers": decided.as_dict(),
             }
     outcome.written += artifacts.records
     outcome.data |= {"name": name, "spec_sha256": compilation.program.spec_hash}
     outcome.next += _next(spec, folder, options)
     return outcome
+
+
+def decided_for(
+    compilation: Compilation, weights: Weights, options: BuildOptions, folder: Path
+) -> Decided:
+    """What the network is to compute with, as `calibrate.decide` finds it, with progress on a terminal."""
+    from resnet_dsl.calibrate.decide import decide
+    from resnet_dsl.commands.progress import bar
+
+    if options.wish.quantised:
+        require("onnxruntime")
+    return decide(
+        compilation,
+        weights,
+        options.wish,
+        folder,
+        file=options.weights,
+        fold=options.fold,
+        fixed_size=not options.dynamic_size,
+        bar=bar,
+    )
 
 
 def weights_of(

@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from resnet_dsl.errors import CompileError, Diagnostic
 
-_ONNX = ("--fold", "--no-fold", "--opset", "--dynamic-size", "--external-data", "--output", "--precision")  # fmt: skip
+_ONNX = (
+    *("--fold", "--no-fold", "--opset", "--dynamic-size", "--external-data", "--output"),
+    *("--precision", "--for", "--rest", "--keep", "--percentile"),
+    *("--calibration", "--calibration-images", "--calibration-method"),
+    *("--accuracy-budget", "--accuracy-images"),
+)
 
 
 def check_build(targets: Sequence[str], stop_after: str | None, given: Mapping[str, bool]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_dsl.artifacts import Artifacts
 from resnet_dsl.commands.output import Outcome, shell_path
+from resnet_dsl.commands.progress import bar
 from resnet_dsl.evaluate.figure import draw_confusion
 from resnet_dsl.evaluate.geometry import Crops, Geometry
 from resnet_dsl.evaluate.report import (
@@ -44,8 +43,8 @@ def evaluate(request: Request, out: Path | None = None) -> Outcome:
     require("torch", "torchvision", *["onnxruntime"] * graphs)
     from resnet_dsl.evaluate.pipeline import evaluate as run
 
-    with _progress() as bar:
-        found = run(request, bar.begin, bar.add)
+    with bar("evaluating") as progress:
+        found = run(request, progress.begin, progress.add)
     scores = _scores(found)
     rows = class_rows(found.classes, found.measured.confusion)
     report = _as_data(found, scores)
@@ -191,42 +190,3 @@ def _geometry_as_data(views: Geometry) -> dict[str, Any]:
 
 def _if_any(before: str, lines: list[str]) -> list[str]:
     return [before, *lines] if lines else []
-
-
-class _Bar:
-    """A progress bar on a terminal, and nothing elsewhere."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self.progress = Progress(
-            "evaluating",
-            BarColumn(),
-            MofNCompleteColumn(),
-            "images",
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-
-    def begin(self, count: int) -> None:
-        """So many images there are."""
-        self.progress.start()
-        self.task = self.progress.add_task("", total=count)
-
-    def add(self, count: int) -> None:
-        """So many more are done."""
-        self.progress.advance(self.task, count)
-
-
-@contextmanager
-def _progress() -> Iterator[_Bar]:
-    bar = _Bar()
-    try:
-        yield bar
-    finally:
-        bar.progress.stop()
-        sys.stderr.flush()

@@ -1,0 +1,236 @@
+"""From what a user asks (`Wish`) to what a graph computes with (`Numbers`): the ranges that codes need, what a half
+type could not hold, and for `auto` the fastest mix within a loss of accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_dsl.calibrate.decided import Decided
+from resnet_dsl.calibrate.methods import PERCENT
+from resnet_dsl.calibrate.parts import nodes_in
+from resnet_dsl.calibrate.wish import BUDGET, IMAGES, METHOD, Wish
+from resnet_dsl.compiler import Compilation
+from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.ir.graph import Graph
+from resnet_dsl.passes.numbers import Numbers, Precision
+
+if TYPE_CHECKING:
+    from resnet_dsl.calibrate.calibration import Calibration
+    from resnet_dsl.calibrate.observe import Progress
+    from resnet_dsl.evaluate.feed import Feed
+    from resnet_dsl.weights.store import Weights
+
+AUTO: Precision = "int8"
+"""What `auto` makes narrow: every GPU and processor that is compiled for has it."""
+LARGEST_HALF = 65504.0
+HEADROOM = 2.0
+"""What is above LARGEST_HALF / HEADROOM is kept wide: images to come may give larger values than those seen."""
+
+Bar = Callable[[str], "AbstractContextManager[Progress]"]
+"""A progress bar for a piece of work with this name."""
+
+
+def decide(
+    compilation: Compilation,
+    weights: Weights,
+    wish: Wish,
+    folder: Path,
+    *,
+    file: Path | None = None,
+    fold: bool = True,
+    fixed_size: bool = True,
+    bar: Bar | None = None,
+) -> Decided:
+    """What a network is to compute with. `file` is what its weights were loaded from; None: they are drawn from a seed.
+    Calibrations are stored in `folder`.
+
+    Raises CompileError: RD685 for a part that is none, RD686 where images or labels are needed and there are none,
+    RD687 where ONNX Runtime cannot measure a mix; and what the feed and calibration raise.
+    """
+    graph = compilation.inference_graph(fold=fold, fixed_size=fixed_size)
+    kept = nodes_in(graph, wish.keep)
+    work = _Decision(compilation, weights, wish, folder, file, graph, kept, bar or _no_bar)
+    if wish.quantised:
+        return work.quantised()
+    if wish.precision == "fp16":
+        return work.half()
+    assert wish.precision != "auto"
+    return Decided(Numbers(wish.precision, wide=kept), kept=wish.keep)
+
+
+def overflowing(graph: Graph, largest: Mapping[str, float]) -> dict[str, float]:
+    """The nodes that read or make what fp16 could not hold, each with the largest magnitude of it."""
+    bound = LARGEST_HALF / HEADROOM
+    names = ["input", *(node.name for node in graph.nodes)]
+    found: dict[str, float] = {}
+    for node in graph.nodes:
+        around = [largest[names[value]] for value in node.inputs] + [largest[node.name]]
+        if max(around) > bound:
+            found[node.name] = max(around)
+    return found
+
+
+@dataclass(frozen=True)
+class _Decision:
+    compilation: Compilation
+    weights: Weights
+    wish: Wish
+    folder: Path
+    file: Path | None
+    graph: Graph
+    kept: frozenset[str]
+    bar: Bar
+
+    def half(self) -> Decided:
+        """fp16, with what it could not hold in fp32; unchecked, and said so, where there are no images."""
+        plain = Decided(Numbers("fp16", wide=self.kept), kept=self.wish.keep)
+        if self.wish.place is None and self.file is None:
+            return replace(plain, notes=(_unchecked("the weights are untrained"),))
+        try:
+            feed = self._feed("train")
+        except CompileError as error:
+            if self.wish.place is not None:
+                raise
+            return replace(plain, notes=(_unchecked(error.diagnostics[0].message),))
+        calibration = self._calibrated(feed, None)
+        overflow = overflowing(self.graph, _largest(calibration, self.graph))
+        return replace(
+            plain,
+            numbers=Numbers("fp16", wide=self.kept | overflow.keys()),
+            feed=feed,
+            calibration=calibration,
+            overflow=overflow,
+            notes=calibration.notes,
+        )
+
+    def quantised(self) -> Decided:
+        """Codes, with the ranges of what is kept in them; for `auto`, in as many blocks as the budget allows."""
+        wish = self.wish
+        narrow: Precision = AUTO if wish.precision == "auto" else wish.precision
+        feed = self._needed_feed()
+        whole = Numbers(narrow, wish.others, wish.runtime, floating=self.kept)
+        calibration = self._calibrated(feed, None)
+        overflow = {}
+        if wish.others == "fp16":
+            overflow = overflowing(self.graph, _largest(calibration, self.graph))
+        method = wish.method or METHOD
+        found = Decided(
+            self._ranged(replace(whole, wide=frozenset(overflow)), calibration),
+            feed,
+            calibration,
+            f"{method} {wish.percent or PERCENT:g} %" if method == "percentile" else method,
+            wish.keep,
+            overflow,
+            notes=calibration.notes,
+        )
+        return self._mixed(found) if wish.precision == "auto" else found
+
+    def _ranged(self, numbers: Numbers, calibration: Calibration) -> Numbers:
+        """The numbers with the ranges that their plan asks for."""
+        plan = numbers.plan(self.graph)
+        assert plan is not None
+        levels = {value.ranged_by: int(plan.codes(value)[1]) for value in plan.values}
+        method, percent = self.wish.method or METHOD, self.wish.percent or PERCENT
+        ranges = {
+            name: calibration.threshold(name, method, count, percent)
+            for name, count in levels.items()
+        }
+        return replace(numbers, ranges=ranges)
+
+    def _mixed(self, whole: Decided) -> Decided:
+        from resnet_dsl.calibrate.accuracy import compared, held, logits_of, most_images
+        from resnet_dsl.calibrate.search import Measured, search, steps_of, units_of
+
+        wish = self.wish
+        limit = wish.accuracy_images or most_images(self.graph.input)
+        feed = self._feed("test", limit)
+        images = held(feed)
+        units = [unit for unit in units_of(self.graph) if not unit.nodes <= self.kept]
+        assert whole.calibration is not None
+        seen = whole.calibration
+        plain = replace(whole.numbers, rest="fp32", wide=frozenset())
+        with self.bar("measuring mixes") as progress:
+            progress.begin(steps_of(len(units)))
+            reference = logits_of(self.graph, self.weights, images)
+            wide = compared(reference, reference, images)
+            progress.add(1)
+
+            def measure(floating: frozenset[str]) -> Measured:
+                mixed = self._ranged(replace(plain, floating=self.kept | floating), seen)
+                graph = self._in(mixed)
+                found = compared(logits_of(graph, self.weights, images), reference, images)
+                progress.add(1)
+                return found
+
+            budget = BUDGET if wish.budget is None else wish.budget
+            mix = search(units, budget, measure, wide)
+        floating = self.kept.union(*(unit.nodes for unit in mix.wide))
+        return replace(
+            whole,
+            numbers=self._ranged(replace(whole.numbers, floating=floating), seen),
+            mix=mix,
+            measured_on=feed.about,
+        )
+
+    def _in(self, numbers: Numbers) -> Graph:
+        from resnet_dsl.passes.manager import run
+
+        return run(self.graph, numbers.passes())
+
+    def _needed_feed(self) -> Feed:
+        if self.wish.place is None and self.file is None:
+            raise CompileError(
+                Diagnostic(
+                    "RD686",
+                    f"--precision {self.wish.precision} needs images to calibrate with",
+                    why="the weights are drawn from a seed, and the ranges of an untrained network say nothing",
+                    hint="give trained weights with --weights, or for a try --calibration fake",
+                )
+            )
+        try:
+            return self._feed("train")
+        except CompileError as error:
+            if self.wish.place is not None:
+                raise
+            raise CompileError(
+                Diagnostic(
+                    "RD686",
+                    f"--precision {self.wish.precision} needs images to calibrate with",
+                    why=error.diagnostics[0].message,
+                    hint="name them: --calibration with a folder, an archive, or an .npy of (N, C, H, W)",
+                )
+            ) from error
+
+    def _feed(self, split: str, limit: int | None = None) -> Feed:
+        from resnet_dsl.evaluate.feed import open_feed
+
+        wish = self.wish
+        count = limit or wish.images or IMAGES
+        return open_feed(
+            self.compilation, self.file, wish.place, "test" if split == "test" else "train", count
+        )
+
+    def _calibrated(self, feed: Feed, names: tuple[str, ...] | None) -> Calibration:
+        from resnet_dsl.calibrate.calibrate import calibrate
+
+        with self.bar("calibrating") as progress:
+            return calibrate(self.graph, self.weights, feed, self.folder, names, progress=progress)
+
+
+def _largest(calibration: Calibration, graph: Graph) -> dict[str, float]:
+    names = ("input", *(node.name for node in graph.nodes))
+    return {name: calibration.largest(name) for name in names}
+
+
+def _unchecked(why: str) -> str:
+    return f"whether fp16 can hold all values was not checked: {why}"
+
+
+def _no_bar(_what: str) -> AbstractContextManager[Progress]:
+    from resnet_dsl.calibrate.observe import Silent
+
+    return nullcontext(Silent())

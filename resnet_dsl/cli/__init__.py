@@ -6,10 +6,20 @@ import gc
 import os
 import sys
 
-from resnet_dsl.cli import benching, building, demo, engines, evaluating, training
+from resnet_dsl.cli import benching, building, demo, engines, evaluating, inspecting, training
 from resnet_dsl.cli.app import app
 
-__all__ = ["app", "benching", "building", "demo", "engines", "evaluating", "main", "training"]
+__all__ = [
+    "app",
+    "benching",
+    "building",
+    "demo",
+    "engines",
+    "evaluating",
+    "inspecting",
+    "main",
+    "training",
+]
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ byte 16. Corruption in the middle is not seen here: a manifest's SHA-256 sees it
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,14 +28,32 @@ class EngineHeader:
     declared_size: int | None
     """None for a product that does not write it."""
 
+    @property
+    def whole(self) -> bool | None:
+        """Whether the file is as long as its header says; None where the header does not say."""
+        return None if self.declared_size is None else self.declared_size == self.size
+
 
 def read_header(path: Path) -> EngineHeader:
-    """The header of an engine file.
+    """The header of an engine file that is as long as it should be.
 
     Raises CompileError: RD001 where the file cannot be read, RD631 where it is no engine, is cut short, or has bytes
     after its end.
     """
+    header = peek(path)
+    if header.whole is False:
+        raise CompileError(wrong_size(path, header))
+    return header
+
+
+def peek(path: Path) -> EngineHeader:
+    """The header of an engine file, whatever follows it.
+
+    Raises CompileError: RD001 where the file cannot be read, RD631 where it is no engine, or ends inside its header.
+    """
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise OSError(22, "it is a device or a pipe, and no file")
         with path.open("rb") as file:
             start = file.read(_LENGTH)
             size = file.seek(0, 2)
@@ -54,14 +73,17 @@ def read_header(path: Path) -> EngineHeader:
             f"{path} is cut short: {size} bytes", f"the header alone has {_LENGTH} bytes"
         )
     declared = int.from_bytes(start[16:24], "little") if product is RTX else None
-    if declared is not None and size != declared:
-        what = "is cut short" if size < declared else "has bytes after its end"
-        raise _finding(
-            f"{path} {what}",
-            f"its header says {declared:,} bytes, and the file has {size:,}",
-        )
     version = ".".join(str(byte) for byte in start[24:28])
     return EngineHeader(product, version, size, declared)
+
+
+def wrong_size(path: Path, header: EngineHeader, manifest: int | None = None) -> Diagnostic:
+    """The finding (RD631) of a file that is not as long as its header says, or else its manifest."""
+    source = "header" if manifest is None else "manifest"
+    declared = header.declared_size if manifest is None else manifest
+    what = "is cut short" if header.size < (declared or 0) else "has bytes after its end"
+    why = f"its {source} says {declared:,} bytes, and the file has {header.size:,}"
+    return Diagnostic("RD631", f"{path} {what}", why=why, hint=_REBUILD)
 
 
 def unreadable(path: Path, error: OSError) -> CompileError:

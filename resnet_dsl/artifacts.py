@@ -89,6 +89,19 @@ class Artifacts:
         with self._staging(self._claim(name)) as file:
             yield file
 
+    def staged(self, name: str) -> Path:
+        """Where a file that was written is now: until the group ends, under a name that is not yet its own.
+
+        Raises KeyError for a file that was not written.
+        """
+        target = self.folder / name
+        for item in self._staged:
+            if item.target == target:
+                return item.temporary
+        if any(record.path == target for record in self._records):
+            return target
+        raise KeyError(name)
+
     def __enter__(self) -> Self:
         self._grouped = True
         return self

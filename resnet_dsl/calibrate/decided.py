@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from resnet_dsl.passes.numbers import NARROW, Numbers
+from resnet_dsl.passes.numbers import NARROW, Numbers, Rest
 
 if TYPE_CHECKING:
     from resnet_dsl.calibrate.calibration import Calibration
@@ -60,6 +60,11 @@ class Decided:
             f"accuracy  {mix.found.accuracy:.2f} %, {mix.reference.accuracy:.2f} % in fp32, "
             f"{mix.narrow.accuracy:.2f} % all in {narrow}; {self.measured_on}",
         ]
+
+    @property
+    def rest(self) -> Rest | None:
+        """What computes in floating point beside codes; None where nothing is kept in codes."""
+        return self.numbers.rest if self.numbers.precision in NARROW else None
 
     @property
     def _wide(self) -> str:

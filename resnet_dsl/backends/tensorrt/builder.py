@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -51,12 +52,14 @@ def build_engines(
     blocks: Mapping[str, str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     worker: Sequence[str] = WORKER,
+    artifacts: Artifacts | None = None,
 ) -> list[EngineReport]:
     """Engines for all targets, from an ONNX file that is in its precision already; the newest targets' first.
 
     Targets share an engine where they can (`products.engine_groups`). That of the newest is `<stem>.engine`, the others
     name theirs, as `<stem>.sm75.engine` does. `blocks` names the spec's block of each ONNX node, for errors; `worker`
-    is the command of the child process. Whatever happens, there is what there was before, or every engine, whole.
+    is the command of the child process. Whatever happens, there is what there was before, or every engine, whole; with
+    `artifacts`, of the same folder, they appear together with its other files.
 
     Raises CompileError: RD001 for an ONNX file that cannot be read, RD620 to RD625, RD638 and RD639 for options that
     cannot be met (see `options.resolve`), RD626 and RD627 for an ONNX file or a node in it that TensorRT refuses,
@@ -69,7 +72,9 @@ def build_engines(
         _Part(engine_name(stem.name, group, groups), group, index, len(groups))
         for index, group in enumerate(reversed(groups), 1)
     ]
-    return _built(onnx_path, stem.parent, parts, resolved, blocks or {}, on_progress, worker)
+    return _built(
+        onnx_path, stem.parent, parts, resolved, blocks or {}, on_progress, worker, artifacts
+    )
 
 
 def engine_name(stem: str, group: Sequence[int], groups: Sequence[Sequence[int]]) -> str:
@@ -97,11 +102,12 @@ def _built(
     blocks: Mapping[str, str],
     on_progress: Callable[[Progress], None] | None,
     worker: Sequence[str],
+    given: Artifacts | None = None,
 ) -> list[EngineReport]:
     _check_readable(onnx_path)
     title = resolved.product.title
     reports: list[EngineReport] = []
-    with Artifacts(folder) as artifacts:
+    with Artifacts(folder) if given is None else nullcontext(given) as artifacts:
         for part in parts:
             with artifacts.binary(part.name) as file:
                 output = Path(file.name)

@@ -76,10 +76,8 @@ def test_options_are_flags_of_the_builder(tmp_path, monkeypatch, version, option
 @pytest.mark.parametrize(("precision", "flags"), [("fp32", []), ("tf32", ["TF32"])])
 def test_fp32_is_fp32_unless_tf32_is_asked_for(tmp_path, monkeypatch, precision, flags):
     install(monkeypatch)
-    report = build(tmp_path, "fp32", targets=None)
-    assert settings_of(report.engine)["flags"] == []
-    onnx = tmp_path / "net.onnx"
-    report = build_engine(onnx, tmp_path / "b.engine", EngineOptions(precision=precision))
+    onnx = residual_net(tmp_path / "net.onnx", "fp32")
+    report = build_engine(onnx, tmp_path / "net.engine", EngineOptions(precision=precision))
     assert (report.precision, settings_of(report.engine)["flags"]) == (precision, flags)
 
 

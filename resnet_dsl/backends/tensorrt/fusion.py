@@ -66,6 +66,8 @@ class FusionReport:
     kernels: tuple[FusedKernel, ...]
     joins: tuple[Join, ...]
     apart: tuple[Apart, ...]
+    nowhere: tuple[str, ...]
+    """Operations that no kernel names: the builder has done without them, or made them a view."""
     totals: Totals
     memory: Memory
 
@@ -107,9 +109,10 @@ class FusionReport:
                 for item in self.joins
             ],
             "apart": [
-                {**asdict(item), "labels": list(item.labels), "kernels": list(item.kernels)}
+                {**asdict(item), "titles": list(item.titles), "kernels": list(item.kernels)}
                 for item in self.apart
             ],
+            "nowhere": list(self.nowhere),
             "kernels": [_kernel(item) for item in self.kernels],
         }
 
@@ -135,6 +138,7 @@ def fusion_report(graph: Graph | None, report: EngineReport) -> FusionReport | N
         kernels=kernels,
         joins=joins,
         apart=pairs_apart(kernels, operations),
+        nowhere=_nowhere(kernels, operations.items),
         totals=_totals(kernels, joins, operations.items),
         memory=Memory(
             weights=report.weight_memory,
@@ -178,6 +182,11 @@ def _totals(
         bytes_apart=_sum([item.bytes_moved for item in operations]) if operations else None,
         weight_bytes=sum(item.weight_bytes for item in kernels),
     )
+
+
+def _nowhere(kernels: Sequence[FusedKernel], operations: Sequence[Operation]) -> tuple[str, ...]:
+    found = {item.name for kernel in kernels for item in kernel.computes}
+    return tuple(item.name for item in operations if item.name not in found)
 
 
 def _sum(numbers: Sequence[int | None]) -> int | None:

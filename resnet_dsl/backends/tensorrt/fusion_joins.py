@@ -48,7 +48,7 @@ class Apart:
 
     first: str
     second: str
-    labels: tuple[str, str]
+    titles: tuple[str, str]
     kernels: tuple[int, int]
     why: str
 
@@ -86,15 +86,15 @@ def pairs_apart(kernels: Sequence[FusedKernel], operations: Operations) -> tuple
             or _handed_over(look, there, here)
             or UNSAID
         )
-        labels = (_head(source), _head(item))
-        found.append(Apart(source.name, item.name, labels, (there.number, here.number), why))
+        titles = (source.title, item.title)
+        found.append(Apart(source.name, item.name, titles, (there.number, here.number), why))
     return tuple(found)
 
 
 def reasons(items: Sequence[Apart]) -> list[tuple[int, tuple[str, str], str]]:
     """How many pairs of the same two operations there are for each reason, the most frequent first."""
-    counts = Counter((item.labels, item.why) for item in items)
-    return [(count, labels, why) for (labels, why), count in counts.most_common()]
+    counts = Counter((item.titles, item.why) for item in items)
+    return [(count, titles, why) for (titles, why), count in counts.most_common()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _why_alone(look: _Look, item: Operation, kernel: FusedKernel | None) -> tupl
         if after is None or after.name not in look.home:
             continue
         if look.home[after.name] is not look.home[source.name]:
-            said = f"between the convolution and it stands another operation, {after.label}"
+            said = f"between the convolution and it stands another operation, {after.title}"
             return said, f"{look.in_kernel(source)}, {look.in_kernel(after)}"
     source, _ = branches[0]
     return (
@@ -197,7 +197,8 @@ def _scaled(source: Operation, there: FusedKernel, here: FusedKernel) -> str:
     if not reads or not wide:
         return ""
     narrow, written = short_type(reads[0]), short_type(wide[0])
-    return f"the {_head(source)} multiplies in {narrow} and writes {written}, which the next kernel scales"
+    what = "convolution" if source.title == "conv" else source.title
+    return f"the {what} multiplies in {narrow} and writes {written}, which the next kernel scales"
 
 
 def _handed_over(look: _Look, there: FusedKernel, here: FusedKernel) -> str:
@@ -221,8 +222,3 @@ def _handed_over(look: _Look, there: FusedKernel, here: FusedKernel) -> str:
 def _formats(kernel: FusedKernel) -> tuple[str, ...]:
     found = dict.fromkeys(item.format for item in kernel.kernel.outputs if item.format)
     return tuple(found)
-
-
-def _head(item: Operation) -> str:
-    """What an operation is, without its sizes."""
-    return "convolution" if item.label.startswith("conv ") else item.label.rstrip("×/0123456789 ")

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from resnet_dsl.backends.tensorrt.kernels import Kernel
+from resnet_dsl.backends.tensorrt.kernels import Kernel, KernelTensor
 from resnet_dsl.backends.tensorrt.operations import JOINS, Kind, Operation, Operations
 from resnet_dsl.backends.tensorrt.traffic import Sizes, result_shapes, short_type
 
@@ -81,11 +81,12 @@ class FusedKernel:
 
     @property
     def reads_types(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(short_type(item.data_type) for item in self.kernel.inputs))
+        """The data types of what it reads."""
+        return _types(self.kernel.inputs)
 
     @property
     def writes_types(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(short_type(item.data_type) for item in self.kernel.outputs))
+        return _types(self.kernel.outputs)
 
 
 def fuse(
@@ -185,6 +186,12 @@ def _role(
     if strangers:
         return "matrix" if kernel.multiplies_matrices else "unknown"
     return "convert"
+
+
+def _types(tensors: Sequence[KernelTensor]) -> tuple[str, ...]:
+    """Each type once; a vector beside tensors with a batch is a counter or scratch, and no value of the network."""
+    values = [item for item in tensors if len(item.shape) > 1] or tensors
+    return tuple(dict.fromkeys(short_type(item.data_type) for item in values))
 
 
 def _lightness(item: Operation) -> int:

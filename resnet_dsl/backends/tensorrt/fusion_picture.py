@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from resnet_dsl.backends.tensorrt.fusion import FusionReport
 
 WIDTH = 1000
-_LEFT, _RIGHT = 170.0, 890.0
+_LEFT, _RIGHT = 170.0, 852.0
 """Where boxes begin and end."""
 _TOP, _STEP, _BOX, _BETWEEN = 124.0, 44.0, 24.0, 14.0
 """The first row, from row to row, the height of a box, and more between two stages."""
@@ -59,7 +59,7 @@ def picture(report: FusionReport) -> str:
             '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
             'patternTransform="rotate(45)"><path class="hatch" d="M0 0V6"/></pattern></defs>',
             f'<rect class="ground" width="{WIDTH}" height="{_n(height)}"/>',
-            *_head(report, title, scale),
+            *_head(report, found, title, scale),
             *body,
             *_end(report, y),
             "</svg>",
@@ -80,7 +80,7 @@ def _scale(found: Sequence[Row]) -> float:
     )
 
 
-def _head(report: FusionReport, title: str, scale: float) -> Iterator[str]:
+def _head(report: FusionReport, found: Sequence[Row], title: str, scale: float) -> Iterator[str]:
     name = products.product(report.product).title
     said = [f"{name} {report.version}"]
     if report.additions:
@@ -101,14 +101,14 @@ def _head(report: FusionReport, title: str, scale: float) -> Iterator[str]:
         yield f'<rect class="line" fill="url(#hatch)" x="{_n(x)}" y="71" width="14" height="14" rx="3"/>'
         yield _text("soft", x + 19, 82, "converts only", 11)
         x += 106
-    for fused, word in ((True, "joins in a convolution's kernel"), (False, "joins in another")):
-        if any(join.fused is fused and join.kernel for join in report.joins):
+    for fused, word in ((True, "joins in a convolution's kernel"), (False, "joins outside of one")):
+        if any(join.fused is fused for row in found for one in row.joins.values() for join in one):
             yield from _mark(x + 7, 78, fused, "add")
             yield _text("soft", x + 19, 82, word, 11)
             x += 34 + len(word) * 5.6
     if scale:
         unit = _unit(scale)
-        end = _RIGHT + 90
+        end = WIDTH - 20
         yield f'<path class="line" d="M{_n(end - unit * scale)} 74v8h{_n(unit * scale)}v-8"/>'
         yield _text("soft", end - unit * scale - 6, 82, f"width: {size(unit)}", 11, "end")
 
@@ -136,7 +136,7 @@ def _row(row: Row, y: float, scale: float) -> Iterator[str]:
     if row.block != row.stage:
         yield _text("ink", _LEFT - 22, middle + 4, row.block, 11, "end")
     if row.times > 1:
-        yield _text("soft", _LEFT - 22, middle + 16, f"to {row.last}, {row.times} alike", 9, "end")
+        yield _text("soft", _LEFT - 22, middle + 16, f"{row.times} alike", 9, "end")
     widths = [max(_LEAST, weight(item) * scale) for item in row.kernels]
     if not scale:
         widths = [(_RIGHT - _LEFT) / len(widths) - _GAP] * len(widths)
@@ -151,7 +151,7 @@ def _row(row: Row, y: float, scale: float) -> Iterator[str]:
     for number, joins in row.joins.items():
         yield from _joined(row, number, joins, places, y)
     macs = sum(item.macs for item in row.kernels)
-    totals = [*([size(row.bytes)] if scale else []), *([millions(macs)] if macs else [])]
+    totals = [*([size(row.bytes)] if scale else []), *([f"{millions(macs)} MACs"] if macs else [])]
     yield _text("soft", WIDTH - 20, middle + 4, " · ".join(totals), 10, "end")
 
 
@@ -179,14 +179,18 @@ def _box(
 
 def _words(item: FusedKernel, room: float) -> str:
     """As much of what a kernel computes as fits its box; of the first operation alone, its window or a word will do."""
-    changes = ("cast", "quantise", "dequantise")
+    changes = (
+        {"cast", "dequantise"} if item.role == "requantise" else {"cast", "quantise", "dequantise"}
+    )
     found = [one for one in item.computes if one.kind not in changes] or list(item.computes)
     for count in range(len(found), 0, -1):
         words = " · ".join(one.label for one in found[:count])
         if len(words) * _LETTER <= room:
             return words
-    parts = found[0].label.split(" ") if found else [""]
-    word = parts[1] if parts[0] in ("conv", "global") else parts[0]
+    first = found[0] if found else None
+    word = "" if first is None else first.title
+    if first is not None and word == "conv":
+        word = first.extent.partition(" ")[0]
     return word if len(word) * _LETTER <= room else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from resnet_dsl.backends.tensorrt.fusion_joins import Join
@@ -17,14 +17,13 @@ SHOWN = 24
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Kernels side by side. `last` and `times` speak of the blocks that this one stands for."""
+    """Kernels side by side, and how many blocks they stand for."""
 
     stage: str
     block: str
     kernels: tuple[FusedKernel, ...]
     joins: Mapping[int, tuple[Join, ...]]
-    """What is joined in each kernel, by its number."""
-    last: str = ""
+    """What is added, multiplied or gated in each kernel, by its number."""
     times: int = 1
 
     @property
@@ -41,7 +40,7 @@ def rows(kernels: Sequence[FusedKernel], joins: Sequence[Join]) -> tuple[Row, ..
     """The rows from the network's input to its output."""
     joined: dict[int, list[Join]] = {}
     for join in joins:
-        if join.kernel is not None:
+        if join.kernel is not None and join.kind != "concat":  # which costs a copy wherever it is
             joined.setdefault(join.kernel, []).append(join)
     found = [
         Row(
@@ -69,7 +68,7 @@ def _alike(found: Sequence[Row]) -> Iterator[Row]:
             yield from run
         else:
             first = run[0]
-            yield Row(first.stage, first.block, first.kernels, first.joins, run[-1].block, len(run))
+            yield replace(first, times=len(run))
 
 
 def _looks(row: Row) -> tuple[object, ...]:

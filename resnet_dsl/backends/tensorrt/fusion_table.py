@@ -40,7 +40,9 @@ def summary(report: FusionReport) -> list[str]:
     """Four to six lines, as the other commands print facts."""
     totals, memory = report.totals, report.memory
     roles = [f"{totals.roles[role]} {text}" for role, text in ROLES.items() if role in totals.roles]
-    lines = [f"kernels   {totals.kernels}: {', '.join(roles)}"]
+    lines = wrap(
+        f"kernels   {totals.kernels}: {', '.join(roles)}", WIDTH, subsequent_indent=" " * 10
+    )
     lines += [f"fused     {additions(report.additions)}"] if report.additions else []
     if totals.norms:
         fused = totals.norms - totals.norms_alone
@@ -81,6 +83,8 @@ def table(report: FusionReport) -> list[str]:
     lines = [_HEAD, *_rows(report.kernels), ""]
     for kind, title in _JOINS.items():
         lines += _fate(title, [item for item in report.joins if item.kind == kind])
+    if report.nowhere:
+        lines += _wrapped(f"no kernel names {_names(report.nowhere)}", 2)
     if report.apart:
         lines += ["", "apart from what makes the value they read"]
         for count, (first, second), why in reasons(report.apart):
@@ -89,7 +93,7 @@ def table(report: FusionReport) -> list[str]:
 
 
 _HEAD = (
-    f"{'#':>5}  {'computes':<44} {'types':<16} {'moves':>8} {'weights':>8} {'MACs':>7} {'MAC/B':>6}"
+    f"{'#':>5}  {'computes':<43} {'types':<16} {'moves':>8} {'weights':>8} {'MACs':>7} {'MAC/B':>6}"
 )
 
 
@@ -107,7 +111,7 @@ def _row(item: FusedKernel) -> str:
     moved, intensity = item.bytes_moved, item.intensity
     per_byte = f"{intensity:.1f}" if item.macs and intensity is not None else "-"
     return (
-        f"{item.number:>5}  {_cut(computes(item), 44):<44} {_cut(types(item), 16):<16} "
+        f"{item.number:>5}  {_cut(computes(item), 43):<43} {_cut(types(item), 16):<16} "
         f"{'-' if moved is None else size(moved):>8} "
         f"{size(item.weight_bytes) if item.weight_bytes else '-':>8} "
         f"{millions(item.macs) if item.macs else '-':>7} {per_byte:>6}"
@@ -121,7 +125,7 @@ def computes(item: FusedKernel) -> str:
         scaled = [one for one in item.finishes if one.kind == "matrix"]
         return ", ".join([*(["scale"] if scaled else []), *(words or ["dequantise"])])
     if item.prepares:
-        return f"lay out for {item.prepares[0].name}"
+        return f"{'lay out' if item.kernel.inputs else 'set up'} for {item.prepares[0].name}"
     if item.finishes:
         return f"finish {item.finishes[0].name}"
     if item.strangers:

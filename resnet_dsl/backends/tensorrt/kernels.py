@@ -5,6 +5,9 @@ With profiling verbosity DETAILED, the builder logs one line a layer, brackets n
     Name: …, LayerType: …, Inputs: [ { Name: …, Dimensions: […], …, Datatype: Half, … }, … ], Constants: […],
     Outputs: […], TacticName: …, StreamId: 0, Metadata: [ONNX Layer: …][ONNX Layer: …]
 
+Full TensorRT has `Format/Datatype: Thirty-two wide channel vectorized row major Int8 format` for the last two fields
+of a tensor, and `Weights: {"Type": "Half", "Count": 23232}, Bias: {…}` for constants.
+
 The metadata names the ONNX nodes that were fused into the kernel, which here are the spec's blocks.
 """
 
@@ -63,8 +66,13 @@ _MATRIX = re.compile(r"corr|conv(?!ert)|gemm|matmul|matrix|fullyconn|^fc$", re.I
 _LAYER = re.compile(r"^Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: ")
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
 _TENSOR = re.compile(
-    r"Name: (?P<name>.*?), Dimensions: \[(?P<shape>[-\d, ]*)\].*?Datatype: (?P<type>\w+)"
+    r"Name: (?P<name>.*?), (?:Location: \w+, )?Dimensions: \[(?P<shape>[-\d, ]*)\].*?Datatype: (?P<type>[^,}]*)"
     r"(?:, Format: \((?P<format>\w+)\))?"
+)
+_TYPE = re.compile(r"\b(?:Float|Half|BFloat16|Int\d+|UInt8|Bool|FP\d+|BF16)\b")
+_OLDER = {"FP32": "Float", "FP16": "Half", "BF16": "BFloat16"}
+_WEIGHTS = re.compile(
+    r'(?P<name>Weights|Bias): \{"Type": "(?P<type>\w+)", "Count": (?P<count>\d+)\}'
 )
 _TACTIC = re.compile(r", TacticName: ([^,]*)")
 _SECTION = {"inputs": ", Inputs: [", "constants": ", Constants: [", "outputs": ", Outputs: ["}
@@ -91,7 +99,7 @@ def read_kernels(log: Iterable[str]) -> tuple[Kernel, ...] | None:
                     nodes=tuple(dict.fromkeys(node.strip() for node in nodes)),
                     inputs=tuple(_tensors(line, "inputs")),
                     outputs=tuple(_tensors(line, "outputs")),
-                    constants=tuple(_tensors(line, "constants")),
+                    constants=(*_tensors(line, "constants"), *_weights(line)),
                     tactic="" if tactic is None else tactic[1],
                 )
             )
@@ -110,7 +118,19 @@ def _tensors(line: str, section: str) -> Iterator[KernelTensor]:
         end += 1
     for item in _TENSOR.finditer(line, start, end - 1):
         shape = tuple(int(size) for size in item["shape"].split(",") if size.strip())
-        yield KernelTensor(item["name"], shape, item["type"], item["format"] or "")
+        said = item["type"].strip()
+        named = _TYPE.search(said)
+        if named is None or named[0] == said:
+            yield KernelTensor(item["name"], shape, said, item["format"] or "")
+            continue
+        words = said.replace(named[0], "").removesuffix("format").split()
+        kind = _OLDER.get(named[0], named[0])
+        yield KernelTensor(item["name"], shape, kind, item["format"] or " ".join(words))
+
+
+def _weights(line: str) -> Iterator[KernelTensor]:
+    for item in _WEIGHTS.finditer(line):
+        yield KernelTensor(item["name"], (int(item["count"]),), item["type"], "")
 
 
 def read_bytes(log: Iterable[str], label: str) -> int | None:

@@ -44,20 +44,27 @@ JOINS: frozenset[Kind] = frozenset({"add", "multiply", "gate", "concat"})
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation: `name` as in the graph, `label` for people, the names of what it reads (of operations only), the
-    shape of its result without the batch, None where it is symbolic; multiply-adds and bytes at batch 1."""
+    """One operation: `name` as in the graph, `title` what it is, the names of what it reads (of operations only), the
+    shape of its result without the batch, None where it is symbolic, `extent` its sizes in words; multiply-adds for one
+    image."""
 
     name: str
     kind: Kind
-    label: str
+    title: str
     reads: tuple[str, ...]
     shape: Shape | None
+    extent: str = ""
     block: str = ""
     stage: str = ""
     macs: int = 0
     bytes_moved: int | None = None
     """Of its operands and its result, were it a kernel of its own, for one image; None where that is unknown. Casts,
     codes and views count as nothing."""
+
+    @property
+    def label(self) -> str:
+        """What it is, with its sizes: `conv 3×3/2 128`."""
+        return f"{self.title} {self.extent}".rstrip()
 
 
 class Operations:
@@ -110,13 +117,14 @@ def operations_of(graph: Graph) -> Operations:
     macs, sizes = macs_per_node(graph), sizes_in_bytes(graph)
     items = []
     for number, node in enumerate(graph.nodes, start=1):
-        kind, label = _described(node)
+        kind, title, extent = _described(node)
         moved = sum(sizes[value] for value in {*node.inputs, number})
         items.append(
             Operation(
                 name=node.name,
                 kind=kind,
-                label=label,
+                title=title,
+                extent=extent,
                 reads=tuple([graph.nodes[value - 1].name for value in node.inputs if value]),
                 shape=node.shape,
                 block=node.block,
@@ -136,48 +144,49 @@ def operations_of(graph: Graph) -> Operations:
     return Operations(items, aliases, graph.input)
 
 
-def _described(node: Node) -> tuple[Kind, str]:
+def _described(node: Node) -> tuple[Kind, str, str]:
+    """What kind of operation a node is, its name, and what is to be said of its size."""
     op = node.op
     match op:
         case Conv():
             groups = "" if op.groups == 1 else f" in {op.groups} groups"
-            return "matrix", f"conv {_window(op.kernel, op.stride)} {op.out_channels}{groups}"
+            return "matrix", "conv", f"{_window(op.kernel, op.stride)} {op.out_channels}{groups}"
         case Linear():
-            return "matrix", f"linear {op.out_features}"
+            return "matrix", "linear", f"{op.out_features}"
         case Add():
-            return "add", "add"
+            return "add", "add", ""
         case Multiply():
-            return "multiply", "multiply"
+            return "multiply", "multiply", ""
         case Gate():
-            return "gate", "gate"
+            return "gate", "gate", ""
         case Concat():
-            return "concat", "concat"
+            return "concat", "concat", ""
         case BatchNorm() | FrozenBatchNorm():
-            return "norm", "batch norm"
+            return "norm", "batch norm", ""
         case GroupNorm():
-            return "norm", "group norm"
+            return "norm", "group norm", ""
         case Activation():
-            return "activation", op.kind
+            return "activation", op.kind, ""
         case MaxPool():
-            return "pool", f"max pool {_window(op.kernel, op.stride)}"
+            return "pool", "max pool", _window(op.kernel, op.stride)
         case AvgPool():
-            return "pool", f"mean pool {_window(op.kernel, op.stride)}"
+            return "pool", "mean pool", _window(op.kernel, op.stride)
         case AdaptiveAvgPool():
-            return "pool", "global mean" if op.size == (1, 1) else f"mean to {by(op.size)}"
+            return "pool", "mean", "" if op.size == (1, 1) else f"to {by(op.size)}"
         case Subsample():
-            return "move", f"slice /{op.stride}"
+            return "move", "slice", f"/{op.stride}"
         case PadChannels():
-            return "move", f"pad to {op.out_channels}"
+            return "move", "pad", f"to {op.out_channels}"
         case Flatten():
-            return "move", "flatten"
+            return "move", "flatten", ""
         case Dropout() | DropPath():
-            return "other", "dropout"
+            return "other", "dropout", ""
         case Cast():
-            return "cast", "cast"
+            return "cast", "cast", ""
         case Quantize():
-            return "quantise", "quantise"
+            return "quantise", "quantise", ""
         case Dequantize():
-            return "dequantise", "dequantise"
+            return "dequantise", "dequantise", ""
         case unreachable:
             assert_never(unreachable)
 

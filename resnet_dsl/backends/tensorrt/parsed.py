@@ -57,11 +57,13 @@ def parsed_operations(log: Iterable[str]) -> Operations:
         name, shape = node.output
         maker[name] = node.name
         known = -1 not in shape[1:]
+        title, extent = _described(node, kind)
         items.append(
             Operation(
                 name=node.name,
                 kind=kind,
-                label=_logged_label(node, kind),
+                title=title,
+                extent=extent,
                 reads=tuple([maker[name] for name, _ in data if name in maker]),
                 shape=shape[1:] if known else None,
                 macs=_logged_macs(node) if kind == "matrix" and known else 0,
@@ -86,11 +88,13 @@ def _logged(lines: Iterable[str]) -> Iterator[_Logged]:
             yield _Logged(found["name"], found["type"], inputs.get(found["name"], ()), values[0])
 
 
-def _logged_label(node: _Logged, kind: Kind) -> str:
+def _described(node: _Logged, kind: Kind) -> tuple[str, str]:
     weight = node.inputs[1][1] if len(node.inputs) > 1 else ()
     if kind == "matrix" and len(weight) > 2:
-        return f"conv {by(weight[2:])} {weight[0]}"
-    return kind if kind in ("add", "multiply", "quantise", "dequantise") else node.type.lower()
+        return "conv", f"{by(weight[2:])} {weight[0]}"
+    return (
+        kind if kind in ("add", "multiply", "quantise", "dequantise") else node.type.lower()
+    ), ""
 
 
 def _logged_macs(node: _Logged) -> int:

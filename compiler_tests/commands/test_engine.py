@@ -13,7 +13,7 @@ import pytest
 from compiler_tests.backends.tensorrt.workers import ENGINE, RESULT, START
 from compiler_tests.commands.running import SMALL
 from resnet_dsl.backends.tensorrt import products
-from resnet_dsl.backends.tensorrt.builder import build_engine
+from resnet_dsl.backends.tensorrt.builder import build_engines
 from resnet_dsl.commands import engine
 from resnet_dsl.commands.engine import EngineRequest, compile_engine
 from resnet_dsl.errors import CompileError
@@ -56,11 +56,11 @@ def shown(
     """What standard error gets from `compile`, whether that ends well or not."""
     spec = folder / "small.yaml"
     spec.write_text(SMALL)
-    request = EngineRequest(str(spec), folder / "out", (), 0, None, "fp16", None, "8")
+    request = EngineRequest(str(spec), folder / "out", batch="8")
     stream = Stream(terminal=terminal)
     worker = (sys.executable, "-c", START + program)
     monkeypatch.setattr(products, "_installed", lambda module: module == "tensorrt_rtx")
-    monkeypatch.setattr(engine, "build_engine", partial(build_engine, worker=worker))
+    monkeypatch.setattr(engine, "build_engines", partial(build_engines, worker=worker))
     monkeypatch.setattr(sys, "stderr", stream)
     if program is REFUSED:
         with pytest.raises(CompileError, match="refused"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from resnet_dsl.calibrate.decided import Decided
 from resnet_dsl.calibrate.methods import PERCENT
 from resnet_dsl.calibrate.parts import nodes_in
-from resnet_dsl.calibrate.wish import BUDGET, IMAGES, METHOD, Wish
+from resnet_dsl.calibrate.wish import BUDGET, IMAGES, METHOD, RANGE_IMAGES, Wish
 from resnet_dsl.compiler import Compilation
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import Graph
@@ -91,12 +91,12 @@ class _Decision:
         if self.wish.place is None and self.file is None:
             return replace(plain, notes=(_unchecked("the weights are untrained"),))
         try:
-            feed = self._feed("train")
+            feed = self._feed("train", self.wish.images or RANGE_IMAGES)
+            calibration = self._calibrated(feed, None)
         except CompileError as error:
             if self.wish.place is not None:
                 raise
             return replace(plain, notes=(_unchecked(error.diagnostics[0].message),))
-        calibration = self._calibrated(feed, None)
         overflow = overflowing(self.graph, _largest(calibration, self.graph))
         return replace(
             plain,

@@ -15,7 +15,9 @@ Asked: TypeAlias = Precision | Literal["auto"]
 
 IMAGES = 512
 """How many images a network is calibrated with: Wu et al. 2020, section 4, found no gain beyond."""
-METHOD: Method = "mse"
+RANGE_IMAGES = 128
+"""How many are looked at to see whether fp16 holds all values."""
+METHOD: Method = "max"
 BUDGET = 0.5
 
 

@@ -19,7 +19,7 @@ _SHOWN = 64  # numbers of a mean; of a mean image nothing is told that is not in
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """`steps`: `resize` is an image's shorter side before the centre `crop` [height, width] is cut, `mean` and `std`
-    are of images in [0, 1], by channel; None where that is not known. `classes`: their names in the order of the logits."""
+    are of images in [0, 1], by channel; None where that is not known. `classes`: their names in the order of logits."""
 
     steps: Mapping[str, object] | None
     classes: tuple[str, ...] | None

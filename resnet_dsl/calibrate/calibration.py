@@ -31,7 +31,9 @@ class Calibration:
         """The values that were seen."""
         return tuple(self.histograms)
 
-    def threshold(self, name: str, method: Method, levels: int, percent: float = PERCENT) -> float:
+    def threshold(
+        self, name: str, method: Method, levels: float, percent: float = PERCENT
+    ) -> float:
         """The largest magnitude that a type is to keep of a value, by a method (`methods.threshold`). `levels` is 127
         for int8, 255 for uint8 (of values that are never negative), 448 for float8 e4m3: a scale is the threshold over
         it."""

@@ -17,7 +17,7 @@ INT8, UINT8, E4M3 = 127, 255, 448
 float8 (OCP 8-bit Floating Point Specification 1.0, 2023: 4 bits of exponent, 3 of mantissa, no infinities)."""
 
 
-def magnitudes(levels: int) -> Numbers:
+def magnitudes(levels: float) -> Numbers:
     """What a type holds, in rising order: 0 to `levels`, or for `E4M3` its 127 numbers up to 448."""
     return _e4m3() if levels == E4M3 else np.arange(levels + 1, dtype=np.float64)
 

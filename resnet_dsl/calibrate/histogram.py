@@ -99,8 +99,8 @@ class Histogram:
         kind = np.float64 if part.dtype == np.float64 else np.float32
         magnitudes = np.abs(part, dtype=kind)
         wide = magnitudes.astype(np.float64, copy=False)
-        self.squares += float(np.dot(wide, wide))
-        zeros = magnitudes.size - int(np.count_nonzero(magnitudes))
+        self.squares += float(np.einsum("i,i->", wide, wide))  # not BLAS, whose threads would wait
+        zeros = int(np.count_nonzero(magnitudes == 0))
         magnitudes *= kind(1 / self.width)  # a power of two: exact
         bins = np.bincount(magnitudes.astype(np.intp), minlength=BINS)
         bins[0] -= zeros
@@ -110,7 +110,8 @@ class Histogram:
 
 def exponent_of(magnitude: float) -> int:
     """The exponent of the least power of two, of those that a range may have, that is above a magnitude."""
-    return min(max(frexp(magnitude)[1], LEAST_EXPONENT), LARGEST_EXPONENT)
+    exponent = frexp(magnitude)[1] if magnitude else LEAST_EXPONENT
+    return min(max(exponent, LEAST_EXPONENT), LARGEST_EXPONENT)
 
 
 def _in_pairs(counts: NDArray[np.int64], times: int) -> NDArray[np.int64]:

@@ -30,7 +30,9 @@ _LEAST = 2.0**-100  # as a threshold: smaller scales are at the end of float32
 _COARSE = 8  # bins between thresholds that are tried first for the least error
 
 
-def threshold(histogram: Histogram, method: Method, levels: int, percent: float = PERCENT) -> float:
+def threshold(
+    histogram: Histogram, method: Method, levels: float, percent: float = PERCENT
+) -> float:
     """The threshold for a type whose largest magnitude is `levels` (`grids`); `percent` is for `percentile`.
 
     A value that was always zero has 1. To float8 only `max` and `mse` apply, since its numbers lie the closer the
@@ -47,7 +49,7 @@ def threshold(histogram: Histogram, method: Method, levels: int, percent: float 
         case "percentile":
             found = _percentile(histogram, percent)
         case "entropy":
-            found = _entropy(histogram, levels)
+            found = _entropy(histogram, int(levels) + 1)
         case "mse":
             found = _mse(histogram, levels)
         case _:
@@ -56,7 +58,7 @@ def threshold(histogram: Histogram, method: Method, levels: int, percent: float 
 
 
 def mean_squared_error(
-    histogram: Histogram, thresholds: NDArray[np.float64], levels: int
+    histogram: Histogram, thresholds: NDArray[np.float64], levels: float
 ) -> NDArray[np.float64]:
     """The mean squared error, over all numbers, of each of the thresholds (T,) for a type."""
     grid, edges = magnitudes(levels), histogram.edges[: _used(histogram) + 1]
@@ -79,11 +81,15 @@ def _percentile(histogram: Histogram, percent: float) -> float:
     if percent == 100:
         return histogram.magnitude
     wanted = histogram.count * percent / 100 - histogram.zeros
-    summed = np.concatenate([[0], np.cumsum(histogram.counts)])
-    return float(np.interp(wanted, summed, histogram.edges))
+    if wanted <= 0:
+        return 0.0
+    summed = _running(histogram.counts)
+    place = int(np.searchsorted(summed, wanted))  # the first edge that so many are below
+    below, up_to = summed[place - 1 : place + 1]
+    return histogram.width * float(place - 1 + (wanted - below) / (up_to - below))
 
 
-def _mse(histogram: Histogram, levels: int) -> float:
+def _mse(histogram: Histogram, levels: float) -> float:
     """The edge of a bin, or the largest magnitude, with the least error: first every few edges, then those about."""
     largest, edges = histogram.magnitude, histogram.edges[: _used(histogram)]
     coarse = np.append(edges[_COARSE::_COARSE], largest)
@@ -93,15 +99,17 @@ def _mse(histogram: Histogram, levels: int) -> float:
     return float(fine[mean_squared_error(histogram, fine, levels).argmin()])
 
 
-def _entropy(histogram: Histogram, levels: int) -> float:
+def _entropy(histogram: Histogram, groups: int) -> float:
     """The edge at which the distribution below it, with all that is above it in its last bin, differs least from the
-    same rounded to `levels` + 1 numbers and spread out again over the bins that were not empty.
+    same in as many numbers as `groups`, each spread out again over those of its bins that were not empty.
 
-    Where a last group holds nothing but what is clipped, it counts as one number there, lest a single outlier forbid to
-    clip it. All edges are tried at once: within a group of bins, which becomes one number, the spread distribution is
-    constant, so that sums over bins are differences of running sums, (edges, groups).
+    Neither is scaled to the other's total, lest clipping nearly all be rewarded; where little is clipped, that makes no
+    difference. The divergence of such measures is the sum of p log(p / q) - p + q (Csiszár 1991, "Why least squares and
+    maximum entropy?"). Where a last group holds nothing but what is clipped, it counts as one number there, lest a
+    single outlier forbid to clip it. All edges are tried at once: within a group of bins, which becomes one number, the
+    spread distribution is constant, so that sums over bins are differences of running sums, (edges, groups).
     """
-    groups, counts = levels + 1, histogram.counts.astype(np.float64)
+    counts = histogram.counts.astype(np.float64)
     ends = np.arange(groups, _used(histogram) + 1)  # how many bins are kept
     if len(ends) < 2:
         return histogram.magnitude
@@ -117,11 +125,13 @@ def _entropy(histogram: Histogram, levels: int) -> float:
     own = _running(_p_log_p(counts))[ends] - _p_log_p(last) + _p_log_p(last + clipped)
     spread = np.log(np.divide(mass, filled, out=np.ones_like(mass), where=mass > 0))
     crossed = (true * spread).sum(1)
-    divergence = (own - crossed) / counts.sum() - np.log(counts.sum() / mass.sum(1))
+    divergence = own - crossed + mass.sum(1)
     return float(histogram.edges[ends[divergence.argmin()]])
 
 
-def _running(values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
+def _running(
+    values: NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_],
+) -> NDArray[np.float64]:
     """Sums of the first 0, 1, … of values."""
     found: NDArray[np.float64] = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from resnet_dsl.backends.tensorrt.kernels import KernelTensor, read_bytes, read_kernels
+import pytest
+
+from resnet_dsl.backends.tensorrt.kernels import Kernel, KernelTensor, read_bytes, read_kernels
 
 TENSOR = (
     "{{ Name: {name}, Dimensions: [{shape}], Strides: [1,1], StrideOrder: [1,0], Datatype: Half, "
@@ -41,6 +43,8 @@ def test_a_kernel_is_read_with_its_nodes_and_tensors_and_bookkeeping_is_none():
     shape = (-1, 64, 56, 56)
     assert kernel.inputs == tuple(KernelTensor(name, shape, "Half", "NHWC") for name in "ab")
     assert kernel.outputs == (KernelTensor("c", shape, "Half", "NHWC"),)
+    assert kernel.constants == (KernelTensor("w", (64, 64, 3, 3), "Half", "NHWC"),)
+    assert kernel.tactic == "t"
 
 
 def test_a_log_without_the_table_gives_none():
@@ -51,3 +55,64 @@ def test_memory_is_read_from_the_log():
     log = ["Total Activation Memory: 181600256 bytes", "Total Weights Memory: 23368320 bytes"]
     assert read_bytes(log, "Total Weights Memory") == 23368320
     assert read_bytes(log, "Max Scratch Memory") is None
+
+
+FULL = "\n".join(
+    [
+        "Layers:",
+        "Name: Reformatting CopyNode for Input Tensor 0 to conv1 + relu, LayerType: Reformat, Inputs: [ { Name: input, "
+        "Location: Device, Dimensions: [1,3,224,224], Format/Datatype: Row major linear FP32 format }], Outputs: [ { "
+        "Name: Reformatted Input Tensor 0 to conv1 + relu, Location: Device, Dimensions: [1,3,224,224], "
+        "Format/Datatype: Channel major FP16 format where channel % 4 == 0 }], ParameterType: Reformat, Origin: "
+        "REFORMAT, TacticValue: 0x00000000000003e8, StreamId: 0, Metadata: ",
+        "Name: conv1 + relu, LayerType: CaskConvolution, Inputs: [ { Name: Reformatted Input Tensor 0 to conv1 + relu, "
+        "Location: Device, Dimensions: [1,3,224,224], Format/Datatype: Half }], Outputs: [ { Name: relu, Location: "
+        "Device, Dimensions: [1,64,112,112], Format/Datatype: Thirty-two wide channel vectorized row major Int8 format "
+        '}], ParameterType: Convolution, Kernel: [7,7], Stride: [2,2], Weights: {"Type": "Half", "Count": 9408}, Bias: '
+        '{"Type": "Float", "Count": 64}, Activation: RELU, TacticName: sm80_xmma_fprop, TacticValue: 0x1, StreamId: 0, '
+        "Metadata: [ONNX Layer: conv1]\x1e[ONNX Layer: relu]",
+    ]
+)
+
+
+def test_the_table_of_full_tensorrt_is_read_too():
+    found = read_kernels([FULL])
+    assert found is not None
+    copy, conv = found
+    assert (copy.kind, copy.multiplies_matrices, copy.nodes) == ("Reformat", False, ())
+    assert [(item.data_type, item.format) for item in (*copy.inputs, *copy.outputs)] == [
+        ("Float", "Row major linear"),
+        ("Half", "Channel major where channel % 4 == 0"),
+    ]
+    assert (conv.multiplies_matrices, conv.nodes) == (True, ("conv1", "relu"))
+    assert conv.inputs[0].name == copy.outputs[0].name
+    assert conv.inputs[0].data_type == "Half"
+    wide = "Thirty-two wide channel vectorized row major"
+    assert (conv.outputs[0].data_type, conv.outputs[0].format) == ("Int8", wide)
+    assert [(item.name, item.shape, item.data_type) for item in conv.constants] == [
+        ("Weights", (9408,), "Half"),
+        ("Bias", (64,), "Float"),
+    ]
+    assert (copy.tactic, conv.tactic) == ("", "sm80_xmma_fprop")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "steps", "multiplies"),
+    [
+        ("layer1.0.conv1_U3_myl0_3", "correlation", (), True),
+        ("fc_myl0_52", "gemm", (), True),
+        (
+            "__myl_CorrMulAddRelu_myl0_56",
+            "runtime_fusion",
+            ("Corr", "Mul", "Add", "Relu"),
+            True,
+        ),
+        ("__myl_FcAddCast_myl0_25", "runtime_fusion", ("Fc", "Add", "Cast"), True),
+        ("__myl_CastReplConc_myl0_1", "kgen", ("Cast", "Repl", "Conc"), False),
+        ("__myl_SubMulAddTran_myl0_38", "kgen", ("Sub", "Mul", "Add", "Tran"), False),
+        ("maxpool_U3_myl0_3", "maxpool", (), False),
+    ],
+)
+def test_what_multiplies_matrices_is_told_by_kind_and_by_name(name, kind, steps, multiplies):
+    kernel = Kernel(name, kind, (), (), ())
+    assert (kernel.steps, kernel.multiplies_matrices) == (steps, multiplies)

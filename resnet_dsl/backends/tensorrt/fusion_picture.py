@@ -133,7 +133,7 @@ def _idle(item: FusedKernel) -> bool:
 
 def _row(row: Row, y: float, scale: float) -> Iterator[str]:
     middle = y + _BOX / 2
-    if row.block != row.stage:
+    if row.block and row.block != row.stage:
         yield _text("ink", _LEFT - 22, middle + 4, row.block, 11, "end")
     if row.times > 1:
         yield _text("soft", _LEFT - 22, middle + 16, f"{row.times} alike", 9, "end")
@@ -255,14 +255,13 @@ def _text(
 
 
 def _tip(item: FusedKernel) -> str:
-    moved = item.bytes_moved
-    lines = [
-        f"{item.number}  {computes(item)}",
-        ", ".join(one.name for one in item.computes),
-        f"{types(item)}, {'?' if moved is None else size(moved)} moved, {size(item.weight_bytes)} of weights, "
-        f"{millions(item.macs)} MACs",
-        item.kernel.name,
-    ]
+    """What a reader sees over a box."""
+    facts = [types(item)]
+    facts += [] if item.bytes_moved is None else [f"{size(item.bytes_moved)} moved"]
+    facts += [f"{size(item.weight_bytes)} of weights"] if item.weight_bytes else []
+    facts += [f"{millions(item.macs)} MACs"] if item.macs else []
+    names = ", ".join(one.name for one in item.computes)
+    lines = (f"{item.number}  {computes(item)}", names, ", ".join(facts), item.kernel.name)
     return "\n".join(line for line in lines if line)
 
 

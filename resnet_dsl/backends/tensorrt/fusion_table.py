@@ -43,7 +43,9 @@ def summary(report: FusionReport) -> list[str]:
     lines = wrap(
         f"kernels   {totals.kernels}: {', '.join(roles)}", WIDTH, subsequent_indent=" " * 10
     )
-    lines += [f"fused     {additions(report.additions)}"] if report.additions else []
+    for kind, title in (("add", "residual addition"), ("gate", "gate")):
+        joins = [item for item in report.joins if item.kind == kind]
+        lines += [f"fused     {_fused(title, joins)}"] if joins else []
     if totals.norms:
         fused = totals.norms - totals.norms_alone
         lines.append(
@@ -67,15 +69,15 @@ def summary(report: FusionReport) -> list[str]:
     return lines
 
 
-def additions(joins: Sequence[Join]) -> str:
+def _fused(title: str, joins: Sequence[Join]) -> str:
     """`every residual addition: 16 of 16`, or how many, and which are not."""
     alone = [item.name for item in joins if not item.fused]
     count = f"{len(joins) - len(alone)} of {len(joins)}"
     if not alone:
-        return f"every residual addition: {count}"
+        return f"every {title}: {count}"
     if len(alone) == len(joins):
-        return f"no residual addition: {count}"
-    return f"residual additions: {count}; not {_names(alone)}"
+        return f"no {title}: {count}"
+    return f"{title}s: {count}; not {_names(alone)}"
 
 
 def table(report: FusionReport) -> list[str]:

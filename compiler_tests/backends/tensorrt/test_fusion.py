@@ -190,17 +190,18 @@ def quantised_graph() -> Graph:
     graph = residual_graph()
     nodes = list(graph.nodes)
     place = next(i for i, node in enumerate(nodes) if node.name == "layer1.0.relu1") + 1
-    pair = [
-        replace(nodes[place - 1], name=f"layer1.0.relu1.{word}", op=op, inputs=(place + step,))
-        for step, (word, op) in enumerate(
-            (("quantized", Quantize("int8", 0.1)), ("dequantized", Dequantize("int8", 0.1)))
-        )
-    ]
+    name = "layer1.0.relu1"
+    codes = replace(
+        nodes[place - 1], name=f"{name}.quantized", op=Quantize("int8", 0.1), inputs=(place,)
+    )
+    back = replace(
+        codes, name=f"{name}.dequantized", op=Dequantize("int8", 0.1), inputs=(place + 1,)
+    )
     moved = [
         replace(node, inputs=tuple(i + 2 if i >= place else i for i in node.inputs))
         for node in nodes[place:]
     ]
-    return replace(graph, nodes=(*nodes[:place], *pair, *moved), output=graph.output + 2)
+    return replace(graph, nodes=(*nodes[:place], codes, back, *moved), output=graph.output + 2)
 
 
 def test_an_operation_between_is_named_and_a_gate_of_means_too():

@@ -82,7 +82,7 @@ def test_the_table_of_full_tensorrt_is_read_too():
     assert (copy.kind, copy.multiplies_matrices, copy.nodes) == ("Reformat", False, ())
     assert [(item.data_type, item.format) for item in (*copy.inputs, *copy.outputs)] == [
         ("Float", "Row major linear"),
-        ("Half", "Channel major where channel % 4 == 0"),
+        ("Half", "Channel major format where channel % 4 == 0"),
     ]
     assert (conv.multiplies_matrices, conv.nodes) == (True, ("conv1", "relu"))
     assert conv.inputs[0].name == copy.outputs[0].name

@@ -86,7 +86,9 @@ def read_kernels(log: Iterable[str]) -> tuple[Kernel, ...] | None:
         if not message.startswith("Layers:\n"):
             continue
         seen = True
-        for line in message.splitlines()[1:]:
+        for line in message.split("\n")[
+            1:
+        ]:  # full TensorRT puts \x1e, a line break to splitlines, among nodes
             layer = _LAYER.match(line)
             if layer is None or layer["kind"] in BOOKKEEPING:
                 continue

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from resnet_dsl.artifacts import Artifacts, output_folder
 from resnet_dsl.calibrate.wish import Wish
 from resnet_dsl.catalogue import find_spec
+from resnet_dsl.commands.latest import remember
 from resnet_dsl.commands.output import Outcome, no_option, shell_path, size
 from resnet_dsl.commands.room import check_room
 from resnet_dsl.commands.run import RESOLVED, standardised
@@ -94,6 +95,15 @@ def build(spec: str, options: BuildOptions) -> Outcome:
     outcome.written += artifacts.records
     outcome.data |= {"name": name, "spec_sha256": compilation.program.spec_hash}
     outcome.next += _next(spec, folder, options)
+    remember(
+        "built",
+        spec=spec,
+        spec_sha256=compilation.program.spec_hash,
+        out=folder,
+        overrides=options.overrides,
+        weights=options.weights,
+        seed=options.seed,
+    )
     return outcome
 
 
@@ -228,6 +238,10 @@ def again(command: str, spec: str, target: str, options: BuildOptions) -> str:
     """The command that takes the same network, with the same numbers, to another target."""
     words = ["resnet-dsl", command, no_option(spec)]
     words += ["--target", target]
+    if options.wish.precision != "fp32":
+        words += ["--precision", options.wish.precision]
+    if options.wish.place is not None:
+        words += ["--calibration", options.wish.place]
     for override in options.overrides:
         words += ["--set", override]
     if options.weights is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -303,6 +304,45 @@ def test_a_mean_image_is_told_by_its_hash(tmp_path):
     assert isinstance(mean, list)
     assert len(mean) == 3
     np.testing.assert_allclose(all_of(feed)[0].mean(0), 0, atol=1e-6)
+
+
+def packed(archive: Path, folder: Path, mode: str) -> str:
+    with tarfile.open(archive, mode) as file:  # type: ignore[call-overload]
+        file.add(folder, "")
+    return str(archive)
+
+
+@pytest.mark.parametrize(("ending", "mode"), [("tar", "w"), ("tar.gz", "w:gz")])
+def test_an_archive_is_the_folder_that_was_packed(tmp_path, network, ending, mode):
+    place = tree(tmp_path / "data")
+    archive = packed(tmp_path / f"data.{ending}", place, mode)
+    folder = open_feed(network, None, str(place), "test", 9)
+    found = open_feed(network, None, archive, "test", 9)
+    np.testing.assert_array_equal(all_of(found)[0], all_of(folder)[0])
+    assert found.digest == folder.digest
+    assert found.labelled
+
+
+def test_shards_are_known_by_their_files(tmp_path, network):
+    folder = tmp_path / "samples"
+    write_images(folder, ["0.png", "1.png", "2.png"])
+    for number in range(3):
+        (folder / f"{number}.cls").write_text(str(number))
+    (tmp_path / "shards" / "train").mkdir(parents=True)
+    packed(tmp_path / "shards" / "train" / "000.tar", folder, "w")
+    feed = open_feed(network, None, str(tmp_path / "shards"), "train", None)
+    images, labels = all_of(feed)
+    assert images.shape == (3, 3, 8, 8)
+    assert labels is not None
+    assert sorted(labels.tolist()) == [0, 1, 2]
+    assert feed.digest == open_feed(network, None, str(tmp_path / "shards"), "train", None).digest
+
+
+def test_what_must_be_measured_needs_torch_and_says_so(tmp_path, monkeypatch):
+    network = compiled(tmp_path, RESIDUAL + "train: {recipe: digits}\n")
+    monkeypatch.setattr("resnet_dsl.evaluate.feed_scaling.find_spec", lambda name: None)
+    refused("RD650", network, saved(tmp_path, pixels(2)), "torch", ".npy")
+    refused("RD650", network, "digits", "torch")
 
 
 @pytest.mark.parametrize("place", ["nowhere", "empty", "splits"])

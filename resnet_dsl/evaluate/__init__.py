@@ -6,6 +6,8 @@ images, views           images read and cut
 networks, dense, graphs what turns images into scores: a torch module, at any image size; an ONNX graph
 scoring                 the loop: scores of views and of ensembles, counted
 report, figure          tables, files and a picture of the counts
+feed, feed_*            images standardised as NumPy arrays, for what is not an evaluation but needs its images
 
-`dense`, `graphs`, `images`, `networks`, `scoring` and `views` import torch, and are imported by functions alone.
+`dense`, `feed_images`, `graphs`, `images`, `networks`, `scoring` and `views` import torch, and are imported by
+functions alone.
 """

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from importlib.util import find_spec
-from math import prod
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -23,11 +21,11 @@ from numpy.typing import NDArray
 
 from resnet_dsl.analysis.values import shapes
 from resnet_dsl.compiler import Compilation
-from resnet_dsl.errors import CompileError
+from resnet_dsl.evaluate.feed_scaling import Scaling, check_torch, scaling_of
 from resnet_dsl.evaluate.geometry import Size
-from resnet_dsl.evaluate.normalise import Standard, standard_of
+from resnet_dsl.evaluate.normalise import Standard
 from resnet_dsl.evaluate.refusal import refusal
-from resnet_dsl.evaluate.request import DataChoice, Split
+from resnet_dsl.evaluate.request import Split
 from resnet_dsl.evaluate.runs import run_of
 from resnet_dsl.evaluate.subjects import Subject
 from resnet_dsl.language.recipes import training
@@ -71,23 +69,6 @@ class Origin(Protocol):
     def contents(self) -> Iterator[bytes | memoryview]:
         """What is read, in its order: the bytes of files, or of pixels."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """What images are standardised by: (image - mean) / std, of images in [0, 1]. Shapes: () or (C, 1, 1), or a mean of
-    (C, H, W). `source` says where the numbers are from."""
-
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
-    source: str
-
-    def applied(self, images: NDArray[np.uint8] | Images) -> Images:
-        """Pixels (N, C, H, W), uint8 or floats in [0, 1], standardised; the arithmetic is the training's."""
-        unit = np.float32(255 if images.dtype == np.uint8 else 1)
-        found = images - self.mean * unit
-        found /= self.std * unit
-        return np.ascontiguousarray(found, np.float32)
 
 
 @dataclass(frozen=True)
@@ -158,7 +139,7 @@ class Feed:
     def batches(self, size: int) -> Iterator[tuple[Images, Labels | None]]:
         """Images (N, C, H, W) and labels (N,), `size` at a time; each time from the beginning.
 
-        Raises CompileError: RD672 for a damaged image, RD680 for numbers that are none.
+        Raises CompileError RD672 where an image is damaged.
         """
         for images, labels in self.origin.batches(size):
             if self.scaling is None:
@@ -195,14 +176,14 @@ def open_feed(
         array = open_array(Path(place), shape, limit)
         scaling = None
         if array.are_pixels:
-            scaling = _scaling(subject, _standard(subject, shape, standard), shape, None)
+            scaling = scaling_of(subject, shape, standard, None)
         return Feed(array, (height, width), scaling)
-    _check_torch()
+    check_torch()
     from resnet_dsl.evaluate.feed_images import open_images
 
     origin = open_images(subject, place, split, limit, shape, _classes(compilation))
-    found = _standard(subject, shape, standard)
-    return Feed(origin, (height, width), _scaling(subject, found, shape, origin.training))
+    scaling = scaling_of(subject, shape, standard, origin.training)
+    return Feed(origin, (height, width), scaling)
 
 
 def _classes(compilation: Compilation) -> int | None:
@@ -222,59 +203,3 @@ def _subject(compilation: Compilation, weights: Path | None) -> Subject:
         run_of(weights) if weights is not None else None,
         {} if found is None else found.values,
     )
-
-
-def _standard(subject: Subject, shape: tuple[int, int, int], given: Standard | None) -> Standard:
-    """What images are standardised by. Raises CompileError RD671."""
-    try:
-        return standard_of(subject, shape[0], (shape[1], shape[2]), given)
-    except CompileError as error:
-        raise _with_way_out(error) from error
-
-
-def _scaling(
-    subject: Subject,
-    standard: Standard,
-    shape: tuple[int, int, int],
-    training_images: DataChoice | None,
-) -> Scaling:
-    """The numbers of a standard, measured on the training images where nothing has written them down."""
-    if standard.measured is not None:
-        _check_torch()
-        from resnet_dsl.evaluate.feed_images import measure
-
-        try:
-            mean, std = measure(subject, standard, shape, training_images)
-        except CompileError as error:
-            raise _with_way_out(error) from error
-        return Scaling(mean, std, str(standard))
-    mean = _as_channels(standard.mean or (0.0,), shape)
-    return Scaling(mean, _as_channels(standard.std or (1.0,), shape), standard.source)
-
-
-def _as_channels(numbers: tuple[float, ...], shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Numbers for each channel as (C, 1, 1), or for each pixel as (C, H, W)."""
-    found = np.array(numbers, np.float32)
-    return found.reshape(shape if found.size == prod(shape) else (-1, 1, 1))
-
-
-def _with_way_out(error: CompileError) -> CompileError:
-    """The same error, with what can be done about it where a network is not evaluated but fed."""
-    hint = (
-        "give the weights as the training left them, beside their result.json; write `mean` and `std` into the "
-        "spec's train section; or give images that are standardised already, as a float32 .npy of (N, C, H, W)"
-    )
-    return CompileError(
-        replace(item, hint=hint) if item.code == "RD671" else item for item in error.diagnostics
-    )
-
-
-def _check_torch() -> None:
-    missing = [name for name in ("torch", "torchvision") if find_spec(name) is None]
-    if missing:
-        raise refusal(
-            "RD650",
-            f"this needs {', '.join(missing)}",
-            why="image files and the embedded digits are read with it",
-            hint="pip install 'resnet-dsl[all]', or give the images as an .npy of (N, C, H, W)",
-        )

@@ -22,6 +22,8 @@ from resnet_dsl.weights.store import Weights
 
 MEMORY = 512 << 20
 """Bytes of standardised images that are held, since every mix is measured on the same ones."""
+IMAGES = 2000
+"""On how many images mixes are measured: a twentieth of a point of accuracy is one image."""
 _BATCH = 64
 
 
@@ -39,7 +41,7 @@ class Labelled:
 
 def most_images(shape: tuple[int, ...]) -> int:
     """How many images of a shape (C, H, W) are held at most."""
-    return max(1, MEMORY // (4 * prod(shape)))
+    return max(1, min(IMAGES, MEMORY // (4 * prod(shape))))
 
 
 def held(feed: Feed) -> Labelled:

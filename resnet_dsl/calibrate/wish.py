@@ -26,7 +26,7 @@ class Wish:
     """What a network is to compute with; None: what the target is best at, or what the network was trained on.
 
     `keep` names stages, blocks and layers that stay wide; `place` is where calibration images are; `budget` is in
-    points of accuracy, and `accuracy_images` how many labelled images it is measured on (None: all). `engine`: what is
+    points of accuracy, and `accuracy_images` how many labelled images it is measured on. `engine`: what is
     decided is for an engine, and not for an ONNX graph that is the result itself.
     """
 

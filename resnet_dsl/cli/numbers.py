@@ -99,6 +99,6 @@ Budget = Annotated[
 AccuracyImages = Annotated[
     int | None,
     typer.Option(
-        "--accuracy-images", min=1, help="auto: measure on so many labelled images [all]."
+        "--accuracy-images", min=1, help="auto: measure on so many labelled images [2000]."
     ),
 ]

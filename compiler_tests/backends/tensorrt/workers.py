@@ -4,7 +4,7 @@ from __future__ import annotations
 
 START = """
 import json, os, signal, sys, time
-request = json.load(sys.stdin)
+request = json.loads(sys.stdin.readline())
 def say(event, **fields): print(json.dumps({"event": event, **fields}), flush=True)
 """
 RESULT = {

@@ -103,7 +103,8 @@ def run_worker(
         ) from error
     heard = _Heard()
     try:
-        _send(child, request)
+        # In a thread: a child that hangs before it reads must not keep us from our deadline.
+        threading.Thread(target=_send, args=(child, request), daemon=True).start()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for source, line in _lines(child, deadline):
             progress = _hear(heard, source, line)
@@ -136,8 +137,8 @@ def _send(child: subprocess.Popen[bytes], request: Request) -> None:
     if child.stdin is None:
         raise AssertionError("standard input is a pipe")
     try:
-        child.stdin.write(request.to_json().encode())
-        child.stdin.close()
+        child.stdin.write(request.to_json().encode() + b"\n")
+        child.stdin.flush()  # and it stays open: its end is ours
     except OSError:
         pass  # it is gone already: what it said tells why
 
@@ -150,9 +151,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
                 os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own
         child.kill()
     child.wait()
-    for pipe in (child.stdout, child.stderr):
-        if pipe is not None:
-            pipe.close()
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        with contextlib.suppress(OSError):
+            if pipe is not None:
+                pipe.close()
 
 
 def _lines(child: subprocess.Popen[bytes], deadline: float | None) -> Iterator[tuple[str, bytes]]:

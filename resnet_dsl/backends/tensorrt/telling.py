@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,25 @@ class Channel:
             view = memoryview(line.encode("ascii"))
             while view:
                 view = view[os.write(self._descriptor, view) :]
-        except OSError:  # the parent is gone, and nobody wants the engine
+        except OSError:
+            self._abandon()
+
+    def end_with_parent(self) -> None:
+        """End this process once the parent is gone, which closes our standard input, even in the middle of a build."""
+
+        def wait() -> None:
+            with suppress(OSError, ValueError):
+                while os.read(0, 4096):
+                    pass
+            self._abandon()
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def _abandon(self) -> None:
+        """The parent is gone, and nobody wants the engine."""
+        with suppress(OSError):
             self._output.unlink(missing_ok=True)
-            os._exit(1)
+        os._exit(1)
 
 
 class Stages:

@@ -1,6 +1,7 @@
 """The child process that builds one engine: `python -m resnet_dsl.backends.tensorrt.worker`.
 
-A request (`messages.Request`, JSON) comes on standard input; JSON lines go back on standard output, one event each:
+A request (`messages.Request`, one line of JSON) comes on standard input, which ends when the parent does; JSON lines go
+back on standard output, one event each:
 
     {"event": "stage", "name": "build"}                        {"event": "progress", "fraction": 0.4}
     {"event": "log", "severity": "INFO", "text": "…"}          {"event": "error", "diagnostics": […]}
@@ -34,8 +35,9 @@ from resnet_dsl.errors import CompileError, Diagnostic
 def main() -> None:
     """Build what standard input asks for. Anything but a CompileError, or a file that cannot be written, ends the
     process with a traceback, which the parent reports as a builder that crashed."""
-    request = Request.from_json(sys.stdin.read())
+    request = Request.from_json(sys.stdin.readline())
     channel = Channel(request.output)
+    channel.end_with_parent()
     product = products.product(request.product)
     try:
         result = _build(product, request, channel)

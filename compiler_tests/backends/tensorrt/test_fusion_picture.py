@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from compiler_tests.backends.tensorrt.engine_logs import (
@@ -136,6 +137,17 @@ def test_sizes_that_are_unknown_make_boxes_of_one_width():
 
 
 def test_names_of_a_users_cannot_break_the_picture():
-    strange = kernel('<k>&"', "kgen", ["<node>&"], [tensor("<in>", -1, 4)], [tensor("&out", -1, 4)])
+    strange = kernel(
+        '<k>&"\x1b', "kgen", ["<node>&\x00"], [tensor("<in>", -1, 4)], [tensor("&out\x07", -1, 4)]
+    )
     root = ElementTree.fromstring(reported(None, strange).svg())
-    assert "<k>&" in (root.findtext(f"{NS}g/{NS}title") or "")
+    tip = root.findtext(f"{NS}g/{NS}title") or ""
+    assert "<k>&" in tip
+    assert "<node>&" in tip
+
+
+def test_the_title_says_what_the_rest_is_in():
+    report = fusion_report(residual_graph(), replace(engine(*FUSED, precision="int8"), rest="fp16"))
+    assert report is not None
+    assert "small in int8, the rest in fp16: 6 kernels" in report.svg()
+    assert report.as_dict()["rest"] == "fp16"

@@ -60,6 +60,8 @@ class FusionReport:
 
     name: str
     precision: str
+    rest: str | None
+    """What is computed in wider numbers than `precision`, where something is."""
     product: str
     version: str
     targets: tuple[int, ...]
@@ -99,6 +101,7 @@ class FusionReport:
         return {
             "name": self.name,
             "precision": self.precision,
+            "rest": self.rest,
             "product": self.product,
             "version": self.version,
             "targets": [f"sm{target}" for target in self.targets],
@@ -132,6 +135,7 @@ def fusion_report(graph: Graph | None, report: EngineReport) -> FusionReport | N
     return FusionReport(
         name=report.engine.stem if graph is None else graph.name,
         precision=report.precision,
+        rest=report.rest,
         product=report.product,
         version=report.version,
         targets=report.targets,

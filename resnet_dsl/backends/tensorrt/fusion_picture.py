@@ -11,19 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
-from resnet_dsl.backends.tensorrt import products
 from resnet_dsl.backends.tensorrt.fusion_joins import Join
 from resnet_dsl.backends.tensorrt.fusion_kernels import FusedKernel
-from resnet_dsl.backends.tensorrt.fusion_rows import Row, rows, weight
-from resnet_dsl.backends.tensorrt.fusion_style import COLOURS, css
+from resnet_dsl.backends.tensorrt.fusion_legend import head, title
+from resnet_dsl.backends.tensorrt.fusion_rows import Row, idle, rows, weight
+from resnet_dsl.backends.tensorrt.fusion_style import WIDTH, colour, css, mark, n, text, words
 from resnet_dsl.backends.tensorrt.fusion_table import computes, millions, size, types
 
 if TYPE_CHECKING:
     from resnet_dsl.backends.tensorrt.fusion import FusionReport
 
-WIDTH = 1000
 _LEFT, _RIGHT = 170.0, 852.0
 """Where boxes begin and end."""
 _TOP, _STEP, _BOX, _BETWEEN = 124.0, 44.0, 24.0, 14.0
@@ -48,18 +46,17 @@ def picture(report: FusionReport) -> str:
         body += _bracket(stage, top, y - _STEP + _BOX)
         y += _BETWEEN
     height = y + 20
-    title = f"{report.name} in {report.precision}: {len(report.kernels)} kernels"
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {_n(height)}" width="{WIDTH}" '
-            f'height="{_n(height)}" role="img" font-family="system-ui, -apple-system, Segoe UI, '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {n(height)}" width="{WIDTH}" '
+            f'height="{n(height)}" role="img" font-family="system-ui, -apple-system, Segoe UI, '
             'Helvetica, Arial, sans-serif">',
-            f"<title>{escape(title)}</title>",
+            f"<title>{words(title(report))}</title>",
             f"<style>{css()}</style>",
             '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
             'patternTransform="rotate(45)"><path class="hatch" d="M0 0V6"/></pattern></defs>',
-            f'<rect class="ground" width="{WIDTH}" height="{_n(height)}"/>',
-            *_head(report, found, title, scale),
+            f'<rect class="ground" width="{WIDTH}" height="{n(height)}"/>',
+            *head(report, found, scale),
             *body,
             *_end(report, y),
             "</svg>",
@@ -80,68 +77,17 @@ def _scale(found: Sequence[Row]) -> float:
     )
 
 
-def _head(report: FusionReport, found: Sequence[Row], title: str, scale: float) -> Iterator[str]:
-    name = products.product(report.product).title
-    said = [f"{name} {report.version}"]
-    if report.additions:
-        count = f"{report.totals.additions_fused} of {report.totals.additions}"
-        said.append(f"{count} residual additions in a convolution's kernel")
-    if report.totals.bytes_moved is not None:
-        said.append(f"{size(report.totals.bytes_moved)} moved an image")
-    if report.memory.weights is not None:
-        said.append(f"{size(report.memory.weights)} of weights")
-    yield _text("ink", 20, 36, title, 19, weight=600)
-    yield _text("soft", 20, 57, " · ".join(said), 12)
-    x = 20.0
-    for kind in _types_in(report):
-        yield f'<rect class="t-{kind}" x="{_n(x)}" y="71" width="14" height="14" rx="3"/>'
-        yield _text("soft", x + 19, 82, kind, 11)
-        x += 34 + len(kind) * 6.2
-    if any(_idle(item) for item in report.kernels):
-        yield f'<rect class="line" fill="url(#hatch)" x="{_n(x)}" y="71" width="14" height="14" rx="3"/>'
-        yield _text("soft", x + 19, 82, "converts only", 11)
-        x += 106
-    for fused, word in ((True, "joins in a convolution's kernel"), (False, "joins outside of one")):
-        if any(join.fused is fused for row in found for one in row.joins.values() for join in one):
-            yield from _mark(x + 7, 78, fused, "add")
-            yield _text("soft", x + 19, 82, word, 11)
-            x += 34 + len(word) * 5.6
-    if scale:
-        unit = _unit(scale)
-        end = WIDTH - 20
-        yield f'<path class="line" d="M{_n(end - unit * scale)} 74v8h{_n(unit * scale)}v-8"/>'
-        yield _text("soft", end - unit * scale - 6, 82, f"width: {size(unit)}", 11, "end")
-
-
-def _unit(scale: float) -> int:
-    """A round number of bytes that is some 60 to 150 pixels wide."""
-    unit = 1
-    while unit * scale < 60:
-        unit = unit * 5 // 2 if str(unit)[0] == "2" else unit * 2
-    return unit
-
-
-def _types_in(report: FusionReport) -> list[str]:
-    found = {one for item in report.kernels for one in (*item.reads_types, *item.writes_types)}
-    return [kind for kind in COLOURS if kind in found]
-
-
-def _idle(item: FusedKernel) -> bool:
-    """Whether a kernel computes nothing that the network asks for."""
-    return item.role in ("convert", "requantise")
-
-
 def _row(row: Row, y: float, scale: float) -> Iterator[str]:
     middle = y + _BOX / 2
     if row.block and row.block != row.stage:
-        yield _text("ink", _LEFT - 22, middle + 4, row.block, 11, "end")
+        yield text("ink", _LEFT - 22, middle + 4, row.block, 11, "end")
     if row.times > 1:
-        yield _text("soft", _LEFT - 22, middle + 16, f"{row.times} alike", 9, "end")
+        yield text("soft", _LEFT - 22, middle + 16, f"{row.times} alike", 9, "end")
     widths = [max(_LEAST, weight(item) * scale) for item in row.kernels]
     if not scale:
         widths = [(_RIGHT - _LEFT) / len(widths) - _GAP] * len(widths)
     end = _LEFT + sum(widths) + _GAP * (len(widths) - 1)
-    yield f'<path class="line" d="M{_n(_LEFT - 14)} {_n(middle)}H{_n(end + 8)}"/>'
+    yield f'<path class="line" d="M{n(_LEFT - 14)} {n(middle)}H{n(end + 8)}"/>'
     x = _LEFT
     places: dict[int, tuple[float, float]] = {}
     for item, width in zip(row.kernels, widths, strict=True):
@@ -152,7 +98,7 @@ def _row(row: Row, y: float, scale: float) -> Iterator[str]:
         yield from _joined(row, number, joins, places, y)
     macs = sum(item.macs for item in row.kernels)
     totals = [*([size(row.bytes)] if scale else []), *([f"{millions(macs)} MACs"] if macs else [])]
-    yield _text("soft", WIDTH - 20, middle + 4, " · ".join(totals), 10, "end")
+    yield text("soft", WIDTH - 20, middle + 4, " · ".join(totals), 10, "end")
 
 
 def _box(
@@ -160,20 +106,22 @@ def _box(
 ) -> Iterator[str]:
     read = (item.reads_types or item.writes_types or ("",))[0]
     written = (item.writes_types or (read,))[0]
-    shape = f'x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(_BOX)}" rx="{_n(min(4, width / 3))}"'
-    yield f"<g><title>{escape(_tip(item))}</title>"
-    yield f'<rect class="{_colour(read)}" {shape}/>'
-    if _idle(item):
+    shape = (
+        f'x="{n(x)}" y="{n(y)}" width="{n(width)}" height="{n(_BOX)}" rx="{n(min(4, width / 3))}"'
+    )
+    yield f"<g><title>{words(_tip(item))}</title>"
+    yield f'<rect class="{colour(read)}" {shape}/>'
+    if idle(item):
         yield f'<rect fill="url(#hatch)" {shape}/>'
     if written != read:
         strip = min(6.0, width / 3)
         yield (
-            f'<rect class="{_colour(written)}" x="{_n(x + width - strip)}" y="{_n(y)}" width="{_n(strip)}" '
-            f'height="{_n(_BOX)}" rx="{_n(min(2, strip / 3))}"/>'
+            f'<rect class="{colour(written)}" x="{n(x + width - strip)}" y="{n(y)}" width="{n(strip)}" '
+            f'height="{n(_BOX)}" rx="{n(min(2, strip / 3))}"/>'
         )
-    words = _words(item, width - (22 if joins else 8))
-    if words:
-        yield _text("word", x + 5, y + _BOX / 2 + 3.5, words, 10)
+    said = _words(item, width - (22 if joins else 8))
+    if said:
+        yield text("word", x + 5, y + _BOX / 2 + 3.5, said, 10)
     yield "</g>"
 
 
@@ -184,9 +132,9 @@ def _words(item: FusedKernel, room: float) -> str:
     )
     found = [one for one in item.computes if one.kind not in changes] or list(item.computes)
     for count in range(len(found), 0, -1):
-        words = " · ".join(one.label for one in found[:count])
-        if len(words) * _LETTER <= room:
-            return words
+        said = " · ".join(one.label for one in found[:count])
+        if len(said) * _LETTER <= room:
+            return said
     first = found[0] if found else None
     word = "" if first is None else first.title
     if first is not None and word == "conv":
@@ -218,24 +166,17 @@ def _joined(
     begin = middle if source < _LEFT else y
     if x - source > 12 and joins[-1].kind != "multiply":
         yield (
-            f'<path class="skip" d="M{_n(source)} {_n(begin)}V{_n(y - 4)}q0 -4 4 -4H{_n(x - 4)}q4 0 4 4'
-            f'V{_n(middle - 7)}"/>'
+            f'<path class="skip" d="M{n(source)} {n(begin)}V{n(y - 4)}q0 -4 4 -4H{n(x - 4)}q4 0 4 4'
+            f'V{n(middle - 7)}"/>'
         )
-    yield from _mark(x, middle, all(join.fused for join in joins), joins[-1].kind)
-
-
-def _mark(x: float, y: float, fused: bool, kind: str) -> Iterator[str]:
-    mode = "full" if fused else "open"
-    yield f'<circle class="{mode}" cx="{_n(x)}" cy="{_n(y)}" r="7"/>'
-    turn = f' transform="rotate(45 {_n(x)} {_n(y)})"' if kind == "multiply" else ""
-    yield f'<path class="{mode}-sign" d="M{_n(x - 4)} {_n(y)}h8M{_n(x)} {_n(y - 4)}v8"{turn}/>'
+    yield from mark(x, middle, all(join.fused for join in joins), joins[-1].kind)
 
 
 def _bracket(stage: str, top: float, bottom: float) -> Iterator[str]:
     if not stage:
         return
-    yield f'<path class="line" d="M26 {_n(top)}h-6V{_n(bottom)}h6"/>'
-    yield _text("ink", 32, (top + bottom) / 2 + 4, stage, 12, weight=600)
+    yield f'<path class="line" d="M26 {n(top)}h-6V{n(bottom)}h6"/>'
+    yield text("ink", 32, (top + bottom) / 2 + 4, stage, 12, weight=600)
 
 
 def _end(report: FusionReport, y: float) -> Iterator[str]:
@@ -243,15 +184,7 @@ def _end(report: FusionReport, y: float) -> Iterator[str]:
     for tensor, place in ((first.inputs[:1], _TOP - 14), (last.outputs[:1], y - 4)):
         for one in tensor:
             shape = "×".join("N" if item < 0 else str(item) for item in one.shape)
-            yield _text("soft", _LEFT - 14, place, f"{one.name} {shape}", 10)
-
-
-def _text(
-    kind: str, x: float, y: float, words: str, points: int, anchor: str = "start", weight: int = 400
-) -> str:
-    more = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    more += "" if weight == 400 else f' font-weight="{weight}"'
-    return f'<text class="{kind}" x="{_n(x)}" y="{_n(y)}" font-size="{points}"{more}>{escape(words)}</text>'
+            yield text("soft", _LEFT - 14, place, f"{one.name} {shape}", 10)
 
 
 def _tip(item: FusedKernel) -> str:
@@ -263,13 +196,3 @@ def _tip(item: FusedKernel) -> str:
     names = ", ".join(one.name for one in item.computes)
     lines = (f"{item.number}  {computes(item)}", names, ", ".join(facts), item.kernel.name)
     return "\n".join(line for line in lines if line)
-
-
-def _colour(kind: str) -> str:
-    return f"t-{kind}" if kind in COLOURS else "t-other"
-
-
-def _n(value: float) -> str:
-    """A coordinate with one decimal at most."""
-    text = f"{value:.1f}"
-    return text[:-2] if text.endswith(".0") else text

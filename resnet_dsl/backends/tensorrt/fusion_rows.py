@@ -36,6 +36,11 @@ def weight(kernel: FusedKernel) -> int:
     return (kernel.bytes_moved or 0) + kernel.weight_bytes
 
 
+def idle(item: FusedKernel) -> bool:
+    """Whether a kernel computes nothing that the network asks for."""
+    return item.role in ("convert", "requantise")
+
+
 def rows(kernels: Sequence[FusedKernel], joins: Sequence[Join]) -> tuple[Row, ...]:
     """The rows from the network's input to its output."""
     joined: dict[int, list[Join]] = {}

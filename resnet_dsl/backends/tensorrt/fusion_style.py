@@ -1,8 +1,14 @@
-"""The colours of the picture of an engine, in light and in dark."""
+"""How the picture of an engine is drawn: colours in light and in dark, words, the marks of joins."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from xml.sax.saxutils import escape
+
+from resnet_dsl.render import safe
+
+WIDTH = 1000
+"""Of the picture, in pixels."""
 
 COLOURS: dict[str, tuple[str, str]] = {
     "fp32": ("#f3c969", "#8f6a16"),
@@ -38,3 +44,35 @@ def _rules(mode: int) -> Iterator[str]:
     yield f".open{{fill:{ground};stroke:{apart};stroke-width:1.8}}.open-sign{{stroke:{apart};stroke-width:1.8}}"
     for name, fills in COLOURS.items():
         yield f".t-{name}{{fill:{fills[mode]}}}"
+
+
+def colour(kind: str) -> str:
+    """The class of a data type."""
+    return f"t-{kind}" if kind in COLOURS else "t-other"
+
+
+def words(said: str) -> str:
+    """What is said, as XML: names are a user's, and may hold anything."""
+    return escape("\n".join(map(safe, said.split("\n"))))
+
+
+def text(
+    kind: str, x: float, y: float, said: str, points: int, anchor: str = "start", weight: int = 400
+) -> str:
+    """Words on one line, of a class."""
+    more = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    more += "" if weight == 400 else f' font-weight="{weight}"'
+    return f'<text class="{kind}" x="{n(x)}" y="{n(y)}" font-size="{points}"{more}>{words(said)}</text>'
+
+
+def mark(x: float, y: float, fused: bool, kind: str) -> Iterator[str]:
+    """The circle of a join: with a plus, or with the cross of a product."""
+    mode = "full" if fused else "open"
+    yield f'<circle class="{mode}" cx="{n(x)}" cy="{n(y)}" r="7"/>'
+    turn = f' transform="rotate(45 {n(x)} {n(y)})"' if kind == "multiply" else ""
+    yield f'<path class="{mode}-sign" d="M{n(x - 4)} {n(y)}h8M{n(x)} {n(y - 4)}v8"{turn}/>'
+
+
+def n(value: float) -> str:
+    """A coordinate with one decimal at most."""
+    return f"{value:.1f}".removesuffix(".0")

@@ -1,0 +1,251 @@
+"""A target beside the reference: five questions, from its making to its results.
+
+1. passes: without any rounding, does the target's graph compute what the spec says?
+2. weights: is each of its constants what the weights make it, but for rounding?
+3. arithmetic: is each value what the operation makes of the target's own operands, but for rounding?
+4. values: are the ends of its blocks as near to the reference as rounding explains?
+5. result: is the output, computed as the target is used, as near?
+
+Each names the first spec block that departs. The first three do not accumulate errors, so that they find what is wrong
+where it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from resnet_dsl.ir.graph import Constant, Graph, Node
+from resnet_dsl.ir.ops import Cast, Dequantize, Quantize
+from resnet_dsl.verify.ends import counterparts
+from resnet_dsl.verify.exact import computed, departures, exact
+from resnet_dsl.verify.measure import Measured, measure
+from resnet_dsl.verify.reference import Reference
+from resnet_dsl.verify.rounding import student
+from resnet_dsl.verify.spread import CHANCE, SEEDS, Spread, spread
+from resnet_dsl.verify.targets import About, Target
+from resnet_dsl.verify.walk import in_step, run
+
+Question: TypeAlias = Literal["passes", "weights", "arithmetic", "values", "result"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that departs: which question, at which spec block and which value, by how many times its bound."""
+
+    question: Question
+    block: str
+    name: str
+    ratio: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A value at the end of a block (or the output, of which `deployed` says whether it was computed as it is used)
+    beside the reference: errors, what they may be, and the root mean square of the value."""
+
+    name: str
+    block: str
+    scale: float
+    largest: float
+    largest_bound: float
+    rms: float
+    rms_bound: float
+    deployed: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """The error as a part of its bound; more than 1 is a departure."""
+        return max(_part(self.largest, self.largest_bound), _part(self.rms, self.rms_bound))
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What came of a target."""
+
+    about: About
+    steps: list[Measured] = field(default_factory=list)
+    compared: list[Compared] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether rounding explains everything."""
+        return not self.findings
+
+
+def prove(target: Target, reference: Reference) -> Proof:
+    """Ask the five questions of a target."""
+    found = Proof(target.about)
+    with torch.inference_mode():
+        found.findings.extend(_passes(target.graph, reference))
+        found.findings.extend(_weights(target.graph, reference))
+        values = target.inner(reference.images)
+        _arithmetic(target, reference, values, found)
+        _values(target, reference, values, found)
+    return found
+
+
+def _passes(graph: Graph, reference: Reference) -> list[Finding]:
+    """The target's graph with exact weights, casts and codes left out, must be the reference but for the rounding of
+    float64, which is 2**-29 of that of float32; folding takes a few operations more, for which 16 is room."""
+    wanted = reference.spreads
+    meaning = {
+        own: name for own, name in counterparts(graph, reference.graph).items() if name in wanted
+    }
+    ideal = _without_codes(graph)
+    values = run(
+        ideal, partial(_exact, reference), reference.images, lambda node: node.name in meaning
+    )
+    room = 16 * 2.0**-29 * student(SEEDS, CHANCE)
+    for own, value in values.items():
+        end = wanted[meaning[own]]
+        off = float((value - end.exact).abs().max())
+        if not off <= room * end.largest + 1e-300:
+            block = reference.ends[meaning[own]]
+            return [
+                Finding(
+                    "passes",
+                    block,
+                    own,
+                    _part(off, room * end.largest),
+                    f"the graph that was compiled computes something else than the spec says, from `{block}` on",
+                )
+            ]
+    return []
+
+
+def _exact(reference: Reference, constant: Constant) -> Tensor:
+    return exact(constant, reference.weights)
+
+
+def _without_codes(graph: Graph) -> Graph:
+    """The graph with nothing that rounds."""
+    from dataclasses import replace
+
+    nodes = tuple(
+        replace(node, op=Cast("float32"), dtype="float32")
+        if isinstance(node.op, Quantize | Dequantize | Cast)
+        else node
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=nodes)
+
+
+def _weights(graph: Graph, reference: Reference) -> list[Finding]:
+    return [
+        Finding(
+            "weights",
+            item.block,
+            item.name,
+            item.ratio,
+            f"{item.wrong:,} of {item.numbers:,} numbers of `{item.name}` are not what the weights make them",
+        )
+        for item in departures(graph, reference.weights)
+    ]
+
+
+def _arithmetic(
+    target: Target, reference: Reference, values: Mapping[str, Tensor], found: Proof
+) -> None:
+    numbers = partial(_computed, reference)
+    for step in in_step(target.graph, numbers, reference.images, values.get, target.arithmetic):
+        measured = measure(step)
+        found.steps.append(measured)
+        if not measured.holds:
+            found.findings.append(_off(step.node, measured))
+
+
+def _off(node: Node, measured: Measured) -> Finding:
+    worst = f"{measured.largest:.2g} off, where {measured.largest_bound:.2g} is the most"
+    if measured.of_peak <= 1:
+        worst = f"channel {measured.channel} is off by {measured.of_rms:.2g} times what rounding explains"
+    return Finding(
+        "arithmetic",
+        measured.block or measured.group,
+        node.name,
+        measured.ratio,
+        f"`{node.name}` ({type(node.op).__name__}) is not what it makes of its operands: {worst}",
+    )
+
+
+def _computed(reference: Reference, constant: Constant) -> Tensor:
+    return computed(constant, reference.weights)
+
+
+def _values(
+    target: Target, reference: Reference, values: Mapping[str, Tensor], found: Proof
+) -> None:
+    meaning = {
+        own: name
+        for own, name in counterparts(target.graph, reference.graph).items()
+        if name in reference.ends
+    }
+    meaning = {own: name for name, own in {name: own for own, name in meaning.items()}.items()}
+    spreads = reference.spreads
+    if target.graph != reference.graph or target.arithmetic != reference.arithmetic:
+        spreads = spread(
+            target.graph,
+            partial(_computed, reference),
+            reference.images,
+            target.arithmetic,
+            lambda node: node.name in meaning,
+        )
+    last = target.graph.nodes[target.graph.output - 1].name
+    for own, end in spreads.items():
+        name = meaning[own]
+        if own in values:
+            compared = compare(name, reference, end, values[own])
+            found.compared.append(compared)
+            _judge("values", compared, found)
+    result = compare(
+        reference.final, reference, spreads[last], target.logits(reference.images), deployed=True
+    )
+    found.compared.append(result)
+    _judge("result", result, found)
+
+
+def compare(
+    name: str, reference: Reference, end: Spread, value: Tensor, *, deployed: bool = False
+) -> Compared:
+    """A target's value beside the reference's of a name."""
+    wanted = reference.spreads[name].exact
+    rms_bound, largest_bound = end.bounds(wanted)
+    off = (value.to(torch.float64) - wanted).abs()
+    return Compared(
+        name,
+        reference.ends[name],
+        float(wanted.square().mean().sqrt()),
+        float(off.max()),
+        largest_bound,
+        float(off.square().mean().sqrt()),
+        rms_bound,
+        deployed,
+    )
+
+
+def _judge(question: Question, compared: Compared, found: Proof) -> None:
+    if compared.ratio <= 1 or any(item.question == question for item in found.findings):
+        return
+    found.findings.append(
+        Finding(
+            question,
+            compared.block,
+            compared.name,
+            compared.ratio,
+            f"`{compared.name}` is off by {compared.largest:.2g}, where rounding explains "
+            f"{compared.largest_bound:.2g}",
+        )
+    )
+
+
+def _part(error: float, bound: float) -> float:
+    if error == 0:
+        return 0.0
+    return error / max(bound, 1e-300) if error == error else float("inf")

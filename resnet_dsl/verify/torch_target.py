@@ -1,0 +1,90 @@
+"""The emitted torch module as a target: its modules' values by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from resnet_dsl.compiler import Compilation, torch_source
+from resnet_dsl.ir.graph import Graph
+from resnet_dsl.verify.rounding import Arithmetic
+from resnet_dsl.verify.targets import About
+from resnet_dsl.weights.state import entries
+from resnet_dsl.weights.store import Weights
+
+
+class TorchTarget:
+    """The source that the compiler emits for a spec, executed, with the weights loaded strictly."""
+
+    def __init__(
+        self, compilation: Compilation, weights: Weights, source: str | None = None
+    ) -> None:
+        self.compilation = compilation
+        self.weights = weights
+        self.source = torch_source(compilation) if source is None else source
+        self.about = About("torch", "fp32", f"torch {torch.__version__}")
+        self.arithmetic = Arithmetic()
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The network as the module has it: nothing is folded."""
+        return self.compilation.inference_graph(fold=False)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The module in evaluation mode."""
+        name = self.compilation.spec.name
+        namespace = ModuleType(name)
+        exec(compile(self.source, f"{name}.py", "exec"), namespace.__dict__)
+        with torch.device("meta"):
+            network: nn.Module = getattr(namespace, name)()
+        state = {
+            entry.name: torch.from_numpy(entry.load().copy())
+            for entry in entries(self.compilation.graph, self.weights)
+        }
+        network.load_state_dict(state, strict=True, assign=True)
+        return network.eval()
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, classes)"""
+        with torch.inference_mode():
+            found: Tensor = self.module(images)
+            return found.clone()
+
+    def inner(self, images: Tensor) -> Mapping[str, Tensor]:
+        """What each module that has weights reads and makes, and the output. Activations, which share one module and
+        work in place, are seen by whoever reads them next."""
+        makers = {node.name: node for node in self.graph.nodes if node.constants}
+        seen: dict[str, Tensor] = {}
+        hooks = []
+        for name, module in self.module.named_modules():
+            node = makers.get(name)
+            if node is None:
+                continue
+            operand = node.inputs[0]
+            reads = self.graph.nodes[operand - 1].name if operand else None
+
+            def watch(
+                _: nn.Module,
+                given: tuple[Tensor, ...],
+                made: Tensor,
+                name: str = name,
+                reads: str | None = reads,
+            ) -> None:
+                seen[name] = made.clone()
+                if reads is not None and reads not in seen:
+                    seen[reads] = given[0].clone()
+
+            hooks.append(module.register_forward_hook(watch))
+        try:
+            with torch.inference_mode():
+                logits = self.module(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        seen[self.graph.nodes[self.graph.output - 1].name] = logits.clone()
+        return seen

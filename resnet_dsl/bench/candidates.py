@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from resnet_dsl.backends.tensorrt.device import local_gpus
 from resnet_dsl.bench.messages import Device
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
 
@@ -16,7 +17,7 @@ Needs: TypeAlias = Literal["source", "weights", "onnx", "engine"]
 Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-UNASKED: dict[Device, tuple[Precision, ...]] = {"cpu": ("fp32", "int8"), "cuda": ("fp16", "bf16")}
+UNASKED: dict[Device, tuple[Precision, ...]] = {"cpu": ("fp32", "int8"), "cuda": ("fp16",)}
 """What is measured where no precision is asked for."""
 
 TORCHVISION = {
@@ -120,8 +121,8 @@ BACKENDS: tuple[Backend, ...] = (
     _torch("torch-compile", "torch.compile", "torch_compile", _ALL, True),
     _torch("aotinductor", "AOTInductor", "aotinductor", ("cuda",), True),
     _theirs("torchvision", "torchvision", "torch_eager", False),
-    _theirs("torchvision-compile", "  compiled", "torch_compile", True),
-    _theirs("torchvision-aot", "  AOTInductor", "aotinductor", True),
+    _theirs("torchvision-compile", "torchvision compiled", "torch_compile", True),
+    _theirs("torchvision-aot", "torchvision AOTI", "aotinductor", True),
     Backend(
         name="onnxruntime",
         title="ONNX Runtime",
@@ -199,7 +200,7 @@ def absence(candidate: Candidate, device: Device, spec: str) -> Absent | None:
     """Why a candidate cannot be measured on this machine; None where it can, as far as can be told without trying."""
     backend, able = candidate.backend, candidate.backend.precisions(device)
     if not able and device == "cpu":
-        return Absent("needs a GPU", "resnet-dsl bench --device cuda")
+        return Absent("needs a GPU", "--device cuda" if local_gpus() else None)
     if candidate.precision not in able:
         computes = f"computes in {', '.join(able)}" if able else "does not run"
         return Absent(f"{computes} on {'a GPU' if device == 'cuda' else 'a CPU'}")

@@ -22,6 +22,9 @@ WORKER = (sys.executable, "-P", "-m", "resnet_dsl.bench.worker")
 
 _LAST_LINES = 3
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+"""Threads that spin while they wait take the cores from whoever else is at work, on a busy machine from each other, too,
+which makes torch several times slower. None spins here, in any backend."""
 
 
 class Child:
@@ -35,7 +38,10 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **dict.fromkeys(_THREADS, str(threads)), "PYTHONPATH": path},
+            env=os.environ
+            | dict.fromkeys(_THREADS, str(threads))
+            | _PATIENT
+            | {"PYTHONPATH": path},
             start_new_session=True,  # Ctrl-C is for the parent, which ends the child
         )
         self._answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
@@ -51,6 +57,10 @@ class Child:
             reader.start()
 
     @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
     def gone(self) -> Failed | None:
         """Why there is no process any more, if there is none."""
         return self._gone
@@ -64,12 +74,12 @@ class Child:
             self._child.stdin.write(ask(request))
             self._child.stdin.flush()
             answer = self._next(limit_s)
-        except OSError:
-            answer = None
         except TimeoutError:
             self.end()
             self._gone = Failed("error", f"gave no answer for {limit_s:g} s, and was ended")
             return self._gone
+        except OSError:
+            answer = None
         if answer is None:
             self._gone = self._crashed()
             return self._gone

@@ -69,7 +69,7 @@ def _look(row: Row, colour: str) -> dict[str, Any]:
         "linestyle": STYLES[precision],
         "marker": MARKERS[precision],
         "markersize": 4,
-        "label": row.candidate.title.strip(),
+        "label": row.candidate.title,
     }
 
 

@@ -1,4 +1,4 @@
-"""What the figures were measured on and with."""
+"""What the figures were measured on and with, and who else was at work there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 from resnet_dsl.backends.tensorrt.device import local_gpus
@@ -22,11 +23,12 @@ def cores() -> int:
 
 def machine() -> dict[str, str]:
     """The processor, the GPU, the system, and the versions of what is installed."""
-    found = {"cpu": f"{_processor()}, {cores()} cores", "system": platform.platform()}
+    count = cores()
+    found = {"cpu": f"{_processor()}, {count} core{'s' * (count > 1)}"}
     gpus = local_gpus()
     if gpus:
         found["cuda"] = gpus[0].name
-    found["Python"] = platform.python_version()
+    found |= {"system": platform.platform(), "Python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
@@ -35,12 +37,37 @@ def machine() -> dict[str, str]:
     return found
 
 
-def load() -> float | None:
-    """How many processors were at work in the last minute; None where the system does not say."""
+class Others:
+    """How many processors others keep at work, from here until it is asked, when our own processes have ended."""
+
+    def __init__(self) -> None:
+        self._begun, self._busy, self._own = time.monotonic(), _busy(), _own()
+
+    def cores(self) -> float | None:
+        """The mean; None where the system does not say, or counts processors that are not ours to use."""
+        busy, seconds = _busy(), time.monotonic() - self._begun
+        if busy is None or self._busy is None or seconds <= 0:
+            return None
+        return max(0.0, (busy - self._busy - (_own() - self._own)) / seconds)
+
+
+def _busy() -> float | None:
+    """Processor seconds that all processes have taken since the start of the system."""
     try:
-        return os.getloadavg()[0]
-    except (OSError, AttributeError):
+        text = Path("/proc/stat").read_text(encoding="ascii")
+    except (OSError, ValueError):
         return None
+    lines = [line.split() for line in text.splitlines() if line.startswith("cpu")]
+    if len(lines) - 1 != cores():
+        return None
+    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, lines[0][1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _processor() -> str:

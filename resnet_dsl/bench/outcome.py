@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import Any
 
 from resnet_dsl.bench.candidates import Absent, Candidate
@@ -115,15 +116,13 @@ class Results:
         for batch, point in row.points.items():
             if batch in base.points:
                 theirs, ours = base.points[batch].prepared.output, point.prepared.output
-                scale = max(map(abs, theirs), default=0.0)
-                largest = max((abs(a - b) for a, b in zip(ours, theirs, strict=True)), default=0.0)
-                return largest / scale if scale else None
+                return _difference(ours, theirs)
         return None
 
     def differing(self) -> list[Row]:
         """Rows that do not compute what the baseline does; those in int8 and fp8 are not judged."""
         judged = [row for row in self.rows if row.candidate.precision not in ("int8", "fp8")]
-        return [row for row in judged if not (self.difference(row) or 0.0) <= DIFFERS]
+        return [row for row in judged if (self.difference(row) or 0.0) > DIFFERS]
 
     def as_dict(self) -> dict[str, Any]:
         """For programs: times in milliseconds, memory in bytes."""
@@ -156,7 +155,7 @@ class Results:
             "not_run": None if absent is None else {"why": absent.why, "command": absent.command},
             "about": row.about,
             "load_ms": _ms(row.load_s),
-            "difference": self.difference(row),
+            "difference": _finite(self.difference(row)),
             "points": [self._point(row, point) for point in row.points.values()],
             "failures": [{"batch": key, "why": why} for key, why in row.failures.items()],
         }
@@ -182,9 +181,20 @@ class Results:
         }
 
 
-def failures(rows: Sequence[Row]) -> list[tuple[Row, int, str]]:
-    """What went wrong, by row and batch size."""
-    return [(row, batch, why) for row in rows for batch, why in row.failures.items()]
+def _difference(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    """The largest difference as a part of the largest of theirs; None where theirs say nothing, infinite where ours are
+    no numbers."""
+    scale = max(map(abs, theirs), default=0.0)
+    if not scale or not all(map(isfinite, theirs)):
+        return None
+    if not all(map(isfinite, ours)) or len(ours) != len(theirs):
+        return inf
+    return max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) / scale
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no word for infinity."""
+    return value if value is not None and isfinite(value) else None
 
 
 def _ms(seconds: float | None) -> float | None:

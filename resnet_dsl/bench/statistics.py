@@ -9,16 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times as fast: the median over the rounds, and the least and the greatest of them."""
+    """How many times as fast: the median over the rounds, and the least and the greatest of them, which hold the true
+    median with a probability of 1 - 2^(1 - rounds): 94 % of five."""
 
     value: float
     low: float
     high: float
-
-    @property
-    def noise(self) -> float:
-        """Half the width of what was seen."""
-        return (self.high - self.low) / 2
 
     @property
     def within_noise(self) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from textwrap import wrap
 
 from resnet_dsl.bench.outcome import Point, Results, Row
 from resnet_dsl.bench.statistics import Ratio
 
+WIDTH = 100
 _GAP = "  "
 _NONE = "–"
 
@@ -32,32 +35,43 @@ _COLUMNS = (
 
 def lines(results: Results) -> list[str]:
     """A table for each batch size, what was not run, and what the columns mean where it matters."""
+    tables = {
+        batch: {row.candidate.title: _cells(results, row, batch) for row in rows}
+        for batch in results.batches
+        if (rows := _rows(results, batch))
+    }
+    names = [row.candidate.title for row in results.rows] + [f"batch {batch}" for batch in tables]
+    titles = [column.title for column in _COLUMNS]
+    body = [cells for table in tables.values() for cells in table.values()]
+    columns = [names, *map(list, zip(titles, *body, strict=True))]
+    widths = [max(map(len, column), default=0) for column in columns]
+    gap = _GAP if sum(widths) + len(_GAP) * (len(widths) - 1) <= WIDTH else " "
     found = [*_heading(results)]
-    width = max((len(row.candidate.title) for row in results.rows), default=0)
-    for batch in results.batches:
-        rows = [row for row in results.rows if _measured(row, batch)]
-        if rows:
-            found += ["", *_table(results, batch, rows, width)]
-    missing = _missing(results, width)
-    return [*found, *(["", "not run", *missing] if missing else []), *_remarks(results)]
+    for batch, table in tables.items():
+        head = _line(f"batch {batch}", titles, widths, gap)
+        found += ["", head, "─" * len(head)]
+        found += [_line(name, cells, widths, gap) for name, cells in table.items()]
+    if missing := _missing(results):
+        found += ["", *(_said(name, why, widths[0] + len(_GAP)) for name, why in missing)]
+    if remarks := _remarks(results):
+        found += ["", *(_said(label, text) for label, text in remarks)]
+    return found
 
 
 def markdown(results: Results) -> str:
     """A page with the same tables."""
     found = [f"# {results.name}: how fast", "", *(f"- {line}" for line in _heading(results))]
     for batch in results.batches:
-        rows = [row for row in results.rows if _measured(row, batch)]
+        rows = _rows(results, batch)
         if rows:
             found += ["", f"## Batch {batch}", ""]
             found += _markdown_table(["", *(column.title for column in _COLUMNS)])
             for row in rows:
-                cells = [row.candidate.title.strip(), *_cells(results, row, batch)]
+                cells = [row.candidate.title, *_cells(results, row, batch)]
                 found.append(f"| {' | '.join(cells)} |")
-    missing = _missing(results, 0)
-    if missing:
-        found += ["", "Not run:", "", *(f"- {' '.join(line.split())}" for line in missing)]
-    remarks = [line for line in _remarks(results) if line]
-    return "\n".join([*found, *(["", *remarks] if remarks else [])]) + "\n"
+    told = [*_missing(results), *_remarks(results)]
+    found += ["", *(f"- {name}: {text}" for name, text in told)] if told else []
+    return "\n".join(found) + "\n"
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -77,10 +91,11 @@ def number(value: float | None) -> str:
 
 
 def times(found: Ratio | None) -> str:
-    """A ratio with its noise; `≈` before it where the rounds do not agree on which is faster."""
+    """A ratio with the range over the rounds; `≈` before it where they do not agree on which is faster."""
     if found is None:
         return _NONE
-    return f"{'≈' if found.within_noise else ''}{found.value:.2f} ±{found.noise:.2f}"
+    sign = "≈" if found.within_noise else ""
+    return f"{sign}{number(found.value)} ({number(found.low)}–{number(found.high)})"
 
 
 def percent(share: float | None) -> str:
@@ -95,8 +110,9 @@ def rate(operations: float | None) -> str:
     return f"{number(operations / scale)} {unit}op/s"
 
 
-def _measured(row: Row, batch: int) -> bool:
-    return batch in row.points and row.points[batch].measured
+def _rows(results: Results, batch: int) -> list[Row]:
+    """The rows that were measured at a batch size."""
+    return [row for row in results.rows if batch in row.points and row.points[batch].measured]
 
 
 def _heading(results: Results) -> list[str]:
@@ -112,20 +128,9 @@ def _heading(results: Results) -> list[str]:
     return found
 
 
-def _table(results: Results, batch: int, rows: Sequence[Row], width: int) -> list[str]:
-    titles = [column.title for column in _COLUMNS]
-    body = [_cells(results, row, batch) for row in rows]
-    widths = [max(map(len, column)) for column in zip(titles, *body, strict=True)]
-    first = f"batch {batch}"
-    width = max(width, len(first))
-
-    def line(name: str, cells: Sequence[str]) -> str:
-        padded = (cell.rjust(wide) for cell, wide in zip(cells, widths, strict=True))
-        return _GAP.join([name.ljust(width), *padded]).rstrip()
-
-    made = [line(first, titles)]
-    made.append("─" * max(map(len, made)))
-    return made + [line(row.candidate.title, cells) for row, cells in zip(rows, body, strict=True)]
+def _line(name: str, cells: Sequence[str], widths: Sequence[int], gap: str) -> str:
+    padded = (cell.rjust(wide) for cell, wide in zip(cells, widths[1:], strict=True))
+    return gap.join([name.ljust(widths[0]), *padded])
 
 
 def _cells(results: Results, row: Row, batch: int) -> list[str]:
@@ -140,30 +145,31 @@ def _markdown_table(titles: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(titles)} |", f"| --- | {' | '.join(['---:'] * (len(titles) - 1))} |"]
 
 
-def _missing(results: Results, width: int) -> list[str]:
+def _missing(results: Results) -> list[tuple[str, str]]:
+    """What was not run or failed, and why."""
     found = []
     for row in results.rows:
         if row.absent is not None:
-            command = f"; {row.absent.command}" if row.absent.command else ""
-            found.append(f"{row.candidate.title:<{width}}{_GAP}{row.absent.why}{command}")
+            command = f": {row.absent.command}" if row.absent.command else ""
+            found.append((row.candidate.title, f"{row.absent.why}{command}"))
         for batch, why in row.failures.items():
-            where = f"batch {batch}: " if batch else ""
-            found.append(f"{row.candidate.title:<{width}}{_GAP}failed: {where}{why}")
+            where = f" at batch {batch}" if batch else ""
+            found.append((row.candidate.title, f"failed{where}: {why}"))
     return found
 
 
-def _remarks(results: Results) -> list[str]:
-    base, found = results.baseline, []
+def _remarks(results: Results) -> list[tuple[str, str]]:
+    """What the tables are to be read with."""
+    base = results.baseline
     if base is None:
         return []
-    found.append(
-        f"base      {base.candidate.title}; ± and ≈ (within the noise) are from round to round"
-    )
+    rounds = f"of {results.rounds} rounds" if results.rounds > 1 else "of one round"
+    ranges = f"in brackets the least and the greatest {rounds}, ≈ where 1 is between them"
+    found = [("base", f"{base.candidate.title}; {ranges}")]
     for row in results.differing():
-        off = f"{results.difference(row) or 0.0:.0%} from {base.candidate.title}'s"
-        found.append(
-            f"differs   {row.candidate.title}: its outputs are {off}: not the same network"
-        )
+        off = results.difference(row) or 0.0
+        far = f"{off:.0%} from {base.candidate.title}'s" if isfinite(off) else "no numbers"
+        found.append(("differs", f"{row.candidate.title}: its outputs are {far}"))
     unsteady = [
         f"{row.candidate.title} at {batch}"
         for row in results.rows
@@ -171,8 +177,23 @@ def _remarks(results: Results) -> list[str]:
         if point.measured and not point.prepared.steady
     ]
     if unsteady:
-        found.append(f"unsteady  still changing when its warm-up ended: {', '.join(unsteady)}")
-    return ["", *found]
+        found.append(("unsteady", f"when its warm-up ended: {', '.join(unsteady)}"))
+    if not results.complete:
+        found.append(("partial", f"it was interrupted in round {results.rounds}"))
+    return found
+
+
+def _said(label: str, text: str, indent: int = 10) -> str:
+    """A label and a text in as many lines as it takes."""
+    return "\n".join(
+        wrap(
+            text,
+            WIDTH,
+            initial_indent=label.ljust(indent),
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+        )
+    )
 
 
 def _memory(count: int | None) -> str:
@@ -183,4 +204,4 @@ def _memory(count: int | None) -> str:
 
 def _ready(row: Row, point: Point) -> str:
     ready = (row.load_s or 0.0) + point.prepared.compile_s + point.prepared.first_s
-    return f"{ready:.1f} s" if ready < 99.5 else f"{ready:.0f} s"
+    return f"{1e3 * ready:.0f} ms" if ready < 0.9995 else f"{number(ready)} s"

@@ -74,6 +74,7 @@ class Worker:
         started = time.perf_counter()
         step = runner.prepare(request.batch)
         compiled = time.perf_counter()
+        runner.meter.settle()
         output = step.output()
         first = time.perf_counter()
         self._steps[request.batch] = step

@@ -34,7 +34,7 @@ def bench(
     ] = None,
     batch: Annotated[
         str | None,
-        typer.Option("--batch", metavar="A,B", help="Batch sizes [1,8,32; on a GPU 1 to 256]."),
+        typer.Option("--batch", metavar="A,B", help="Batch sizes [1,8,32; cuda 1,4,16,64,256]."),
     ] = None,
     backend: Annotated[
         list[str] | None,
@@ -44,7 +44,7 @@ def bench(
     ] = None,
     precision: Annotated[
         list[Computed] | None,
-        typer.Option("--precision", help="Only this one; likewise [fp32, int8]."),
+        typer.Option("--precision", help="Only this one; likewise [fp32, int8; cuda fp16]."),
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="cpu or cuda [cpu].")

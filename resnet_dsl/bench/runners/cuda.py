@@ -28,6 +28,9 @@ class CudaMeter(Meter):
         self._before = self._now()
         if self._loaded is None:
             self._loaded = self._before - self._base
+
+    def settle(self) -> None:
+        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
 
     def memory(self) -> int | None:

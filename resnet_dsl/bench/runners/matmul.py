@@ -1,18 +1,20 @@
-"""The machine's rate of multiply-adds: a product of square matrices, by whichever library here is fastest at it."""
+"""The machine's rate of operations: a product of square matrices, by whichever library here is fastest at it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
-import torch
 
 from resnet_dsl.bench.messages import Load
-from resnet_dsl.bench.runners.cuda import CudaMeter
-from resnet_dsl.bench.runners.networks import DTYPES, settle
 from resnet_dsl.bench.runners.runner import CpuMeter, Meter, Step
 
-SIDES = {"cpu": 2048, "cuda": 8192}
+SIDES = {"cpu": 1024, "cuda": 8192}
+LARGEST = 8192
+LEAST_S = 0.005
+"""A product that takes less is too small to keep many cores at work."""
+
 TRIALS = 3
 
 
@@ -20,34 +22,55 @@ class MatMul:
     """A runner whose batch size means nothing; the output is the number of operations of a call."""
 
     def __init__(self, load: Load) -> None:
-        settle(load)
-        self.meter: Meter = CudaMeter() if load.device == "cuda" else CpuMeter()
-        self._load, self._side = load, SIDES[load.device]
-        self.about = {"product": f"{self._side}×{self._side}×{self._side}"}
+        self._load = load
+        self.about: dict[str, str] = {}
+        self.meter: Meter
+        if load.device == "cuda":
+            from resnet_dsl.bench.runners.cuda import CudaMeter
+
+            self.meter = CudaMeter()
+        else:
+            self.meter = CpuMeter()
 
     def prepare(self, batch: int) -> Step:
-        operations = 2.0 * self._side**3
+        side = SIDES[self._load.device]
+        step, seconds = self._fastest(side)
+        while seconds < LEAST_S and side < LARGEST:
+            side *= 2
+            step, seconds = self._fastest(side)
+        return step
+
+    def _fastest(self, side: int) -> tuple[Step, float]:
+        """The fastest of the products of matrices of side × side, and its least time."""
+        operations = 2.0 * side**3
         steps = [
             Step(call, lambda: [operations], {"by": name})
-            for name, call in self._products().items()
+            for name, call in self._products(side).items()
         ]
-        for step in steps:
-            self.meter.time(step)
-        return min(steps, key=lambda step: min(self.meter.time(step) for _ in range(TRIALS)))
+        if not steps:
+            raise NotImplementedError(f"no library here multiplies {self._load.precision} matrices")
+        times: list[list[float]] = [[] for _ in steps]
+        for _ in range(TRIALS + 1):  # in turn
+            for place, step in enumerate(steps):
+                times[place].append(self.meter.time(step))
+        least = [min(one[1:]) for one in times]  # the first is a warm-up
+        place = min(range(len(steps)), key=lambda place: least[place])
+        return steps[place], least[place]
 
-    def _products(self) -> dict[str, Callable[[], object]]:
+    def _products(self, side: int) -> dict[str, Callable[[], object]]:
         """The products of this precision, by the library that computes them."""
-        precision, device, size = self._load.precision, self._load.device, (self._side,) * 2
-        if precision == "int8":
-            a, b = (
-                torch.randint(-127, 128, size, dtype=torch.int8, device=device) for _ in range(2)
-            )
-            return {"torch": lambda: torch._int_mm(a, b)}
-        x, y = (torch.randn(size, device=device).to(DTYPES[precision]) for _ in range(2))
-        found: dict[str, Callable[[], object]] = {"torch": lambda: x @ y}
-        if device == "cpu" and precision == "fp32":
-            first, second = x.numpy(), y.numpy()
-            found["numpy"] = lambda: np.matmul(first, second)
+        load, found = self._load, dict[str, Callable[[], object]]()
+        if load.device == "cpu" and load.precision == "fp32":
+            x, y = np.random.default_rng(0).standard_normal((2, side, side), np.float32)
+            found["NumPy"] = lambda: np.matmul(x, y)
+        if find_spec("torch") is not None:
+            from resnet_dsl.bench.runners.products_torch import products
+
+            found |= products(load, side)
+        if load.device == "cpu" and find_spec("onnxruntime") is not None:
+            from resnet_dsl.bench.runners.products_onnx import products as of_graphs
+
+            found |= of_graphs(load, side)
         return found
 
 

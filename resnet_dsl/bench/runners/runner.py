@@ -38,8 +38,12 @@ class Meter(ABC):
         """A batch size is about to be prepared."""
 
     @abstractmethod
+    def settle(self) -> None:
+        """It is prepared: what only the preparation took does not count."""
+
+    @abstractmethod
     def memory(self) -> int | None:
-        """The most bytes held since `begin`, with the weights and without the libraries; None if it cannot be told."""
+        """The most bytes held since `settle`, with the weights and without the libraries; None if it cannot be told."""
 
     @abstractmethod
     def time(self, step: Step) -> float:
@@ -89,6 +93,9 @@ class CpuMeter(Meter):
         self._before = _resident() or 0
         if not self._begun:
             self._begun, self._loaded = True, self._before - self._base
+
+    def settle(self) -> None:
+        _give_back()
         _forget_peak()
 
     def memory(self) -> int | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import torch
+import torch._dynamo.config
+import torch._inductor.compile_fx  # beforehand: libraries do not count as memory
+import torch._inductor.config
 from torch import Tensor
 
 from resnet_dsl.bench.messages import Load
@@ -15,9 +18,6 @@ class TorchCompile:
     """The module, compiled by Inductor."""
 
     def __init__(self, load: Load) -> None:
-        import torch._dynamo.config
-        import torch._inductor.config
-
         settle(load)
         torch._dynamo.config.recompile_limit = 64  # one for each batch size
         torch._inductor.config.freezing = True

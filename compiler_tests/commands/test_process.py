@@ -195,7 +195,7 @@ def test_an_empty_environment_will_do(spec: Path) -> None:
         (("build", "x", "--opset", "new"), "'--opset'"),
         (("build", "x", "--seed", "-1"), "'--seed'"),
         (("build", "x", "--target", "tensor"), "'--target'"),
-        (("compile", "x", "--precision", "fp8"), "'--precision'"),
+        (("compile", "x", "--precision", "fp9"), "'--precision'"),
         (("describe", "x", "y"), "y"),
         (("build", "x", "--\x1b[2J"), r"--\x1b[2J"),
     ],

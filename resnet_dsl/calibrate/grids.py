@@ -5,10 +5,10 @@ A type holds `magnitudes`, and their negatives; a value is kept up to a threshol
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
+
+from resnet_dsl.weights.encode import float8_numbers
 
 Numbers = NDArray[np.float64]
 
@@ -19,15 +19,9 @@ float8 (OCP 8-bit Floating Point Specification 1.0, 2023: 4 bits of exponent, 3 
 
 def magnitudes(levels: float) -> Numbers:
     """What a type holds, in rising order: 0 to `levels`, or for `E4M3` its 127 numbers up to 448."""
-    return _e4m3() if levels == E4M3 else np.arange(levels + 1, dtype=np.float64)
-
-
-@cache
-def _e4m3() -> Numbers:
-    codes = np.arange(127)  # the 128th is not a number
-    exponent, mantissa = codes >> 3, codes & 7
-    normal = (8 + mantissa) * 2.0 ** (exponent - 10)
-    return np.where(exponent > 0, normal, mantissa * 2.0**-9)
+    if levels == E4M3:
+        return float8_numbers().astype(np.float64)
+    return np.arange(levels + 1, dtype=np.float64)
 
 
 def squared_error(limits: Numbers, grid: Numbers) -> Numbers:

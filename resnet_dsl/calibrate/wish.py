@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from resnet_dsl.calibrate.methods import PERCENT, Method
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.passes.numbers import HALF, NARROW, Precision, Rest
 from resnet_dsl.passes.quantize import Placement
+
+if TYPE_CHECKING:
+    from resnet_dsl.calibrate.methods import Method
 
 Asked: TypeAlias = Precision | Literal["auto"]
 
@@ -97,7 +99,7 @@ def check_wish(wish: Wish) -> None:
         limits = {"--accuracy-budget": wish.budget, "--accuracy-images": wish.accuracy_images}
         found += _useless(limits, why, "--precision auto")
     if wish.percent is not None and not 0 < wish.percent <= 100:
-        hint = f"the default is {PERCENT}"
+        hint = "give one above 0 and up to 100; 99.99 is the default"
         found.append(Diagnostic("RD685", f"{wish.percent:g} is no percentile", hint=hint))
     if found:
         raise CompileError(found)

@@ -57,7 +57,7 @@ def decoded(
 
 def float8_bits(tensor: NDArray[np.floating]) -> NDArray[np.uint8]:
     """float8_e4m3fn, rounded to nearest, ties to even, beyond 448 to 448; as bits. A NaN stays one."""
-    table = _float8_table()
+    table = float8_numbers()
     between = (table[1:] + table[:-1]) / 2
     size = np.abs(tensor).astype(np.float32)
     place = np.searchsorted(between, size, side="left")
@@ -71,15 +71,16 @@ def float8_bits(tensor: NDArray[np.floating]) -> NDArray[np.uint8]:
 def float8_values(bits: NDArray[np.uint8] | NDArray[np.int8]) -> NDArray[np.float32]:
     """The numbers that bits of float8_e4m3fn stand for."""
     plain = bits.view(np.uint8)
-    values = np.append(_float8_table(), np.float32(np.nan))[plain & 0x7F]
+    values = np.append(float8_numbers(), np.float32(np.nan))[plain & 0x7F]
     signed: NDArray[np.float32] = np.where(plain & 0x80, -values, values)
     return signed
 
 
 @cache
-def _float8_table() -> NDArray[np.float32]:
-    """The numbers of bits 0 to 126, ascending: subnormals of 2**-9, then 8 a power of two from 2**-6 to 448."""
+def float8_numbers() -> NDArray[np.float32]:
+    """The numbers of bits 0 to 126, in rising order: subnormals of 2**-9, then 8 for each power of two from 2**-6 to
+    448. The 128th is not a number."""
     bits = np.arange(127)
     exponent, mantissa = bits >> 3, bits & 7
-    normal = (1 + mantissa / 8) * 2.0 ** (exponent - 7)
-    return np.where(exponent == 0, mantissa * 2.0**-9, normal).astype(np.float32)
+    normal = (8 + mantissa) * 2.0 ** (exponent - 10)
+    return np.where(exponent > 0, normal, mantissa * 2.0**-9).astype(np.float32)

@@ -7,6 +7,7 @@ nobody reads; the parent checks what is there, and `artifacts` moves it into pla
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -70,11 +71,13 @@ def build_engines(
     groups = resolved.groups
     parts = [
         _Part(engine_name(stem.name, group, groups), group, index, len(groups))
-        for index, group in enumerate(reversed(groups), 1)
+        for index, group in enumerate(groups, 1)
     ]
-    return _built(
+    # The oldest first, for which most can be refused.
+    reports = _built(
         onnx_path, stem.parent, parts, resolved, blocks or {}, on_progress, worker, artifacts
     )
+    return reports[::-1]
 
 
 def engine_name(stem: str, group: Sequence[int], groups: Sequence[Sequence[int]]) -> str:
@@ -249,7 +252,11 @@ def _notes(resolved: Resolved, answer: Answer) -> Iterator[str]:
         yield "an engine that runs elsewhere too may be slower than one for this GPU and release alone: measure both"
     if resolved.strip:
         yield "the engine holds no weights: they must be put into it, from the same ONNX file, before it can run"
-    for line in answer.log:
-        if line.severity == "WARNING" and NO_DRIVER not in line.text:
-            yield line.text.splitlines()[0]
+    warnings = Counter(
+        line.text.splitlines()[0].strip()
+        for line in answer.log
+        if line.severity == "WARNING" and NO_DRIVER not in line.text and line.text.strip()
+    )
+    for text, times in warnings.items():
+        yield f"{text} ({times} times)" if times > 1 else text
     yield NOT_EXECUTED

@@ -24,12 +24,16 @@ def residual_net(
     *,
     shape: Sequence[int | str] = ("N", 8, 32, 32),
     quantised: bool = False,
+    code: str = "INT8",
     classifier: bool = True,
+    wide: str = "",
+    casts: bool = False,
     replace: dict[str, str] | None = None,
 ) -> Path:
     """A stem, an identity block and a projection block with a fused norm, a head: nodes named as in a spec.
 
-    `quantised` puts symmetric int8 Q/DQ around every convolution; `replace` gives nodes other operators.
+    `quantised` puts symmetric Q/DQ around every convolution, with codes of that element type; the node `wide` computes
+    in fp32, between casts; with `casts`, input and output are fp32; `replace` gives nodes other operators.
     """
     proto, array_type = _TYPES[precision]
     random = np.random.default_rng(0)
@@ -43,6 +47,10 @@ def residual_net(
 
     def node(op: str, name: str, inputs: list[str], **attributes: Any) -> str:
         op = (replace or {}).get(name, op)
+        if name == wide:
+            before = node("Cast", f"{name}.before", inputs, to=TensorProto.FLOAT)
+            nodes.append(helper.make_node(op, [before], [f"{name}.wide"], name=name, **attributes))
+            return node("Cast", f"{name}.after", [f"{name}.wide"], to=proto)
         nodes.append(helper.make_node(op, inputs, [f"{name}.out"], name=name, **attributes))
         return f"{name}.out"
 
@@ -60,8 +68,9 @@ def residual_net(
 
     if quantised:
         weights.append(numpy_helper.from_array(np.array(0.05, array_type), "scale"))
-        weights.append(numpy_helper.from_array(np.array(0, np.int8), "zero"))
-    x = node("Relu", "relu", [conv("conv1", "input", int(shape[1]), 16)])
+        weights.append(helper.make_tensor("zero", getattr(TensorProto, code), [], [0]))
+    x = node("Cast", "input.cast", ["input"], to=proto) if casts else "input"
+    x = node("Relu", "relu", [conv("conv1", x, int(shape[1]), 16)])
     y = node("Relu", "layer1.0.relu1", [conv("layer1.0.conv1", x, 16, 16)])
     y = conv("layer1.0.conv2", y, 16, 16)
     x = node("Relu", "layer1.0.relu2", [node("Add", "layer1.0.add", [y, x])])
@@ -72,6 +81,9 @@ def residual_net(
     x = node("Flatten", "flatten", [node("GlobalAveragePool", "avgpool", [x])])
     if classifier:
         x = node("Gemm", "fc", [x, weight("fc.weight", 10, 32)], transB=1)
+    if casts:
+        node("Cast", "logits.cast", [x], to=TensorProto.FLOAT)
+        proto = TensorProto.FLOAT
     nodes[-1].output[0] = "logits"
     graph = helper.make_graph(
         nodes,

@@ -123,13 +123,6 @@ def test_the_precision_is_read_off_the_graph(tmp_path, precision):
     assert report.inputs[0].shape == (2, 8, 16, 16)
 
 
-def test_int8_is_read_off_its_quantisers_and_comes_with_advice(tmp_path):
-    onnx = residual_net(tmp_path / "net.onnx", quantised=True)
-    report = build_engine(onnx, tmp_path / "net.engine", EngineOptions(precision="int8"))
-    assert report.precision == "int8"
-    assert "may be slower than fp16" in report.notes[0]
-
-
 def test_tf32_is_asked_for_over_an_fp32_graph(tmp_path):
     onnx = residual_net(tmp_path / "net.onnx", "fp32")
     options = EngineOptions(precision="tf32", targets=(86,), workspace_mib=256)
@@ -140,32 +133,6 @@ def test_a_precision_that_the_graph_has_not_got_is_refused(tmp_path):
     (found,) = findings(residual_net(tmp_path / "net.onnx", "fp32"), precision="fp16")
     assert found.code == "RD624"
     assert found.message == "the engine was to be fp16, and the ONNX graph is fp32"
-
-
-def test_what_turing_cannot_compute_is_refused_by_name(tmp_path):
-    (found,) = findings(residual_net(tmp_path / "net.onnx", "fp32"), targets=(75,))
-    assert found.code == "RD624"
-    assert found.message.startswith("`fc` is a matrix product in fp32")
-    bf16 = residual_net(tmp_path / "bf16.onnx", "bf16")
-    (found,) = findings(bf16, targets=(75,))
-    assert (found.code, found.message) == ("RD624", "bf16 cannot be computed on sm75")
-
-
-def test_turing_builds_fp16_and_fp32_without_a_matrix_product(tmp_path):
-    for name, precision, classifier in (("a", "fp16", True), ("b", "fp32", False)):
-        onnx = residual_net(tmp_path / f"{name}.onnx", precision, classifier=classifier)
-        report = build_engine(onnx, tmp_path / f"{name}.engine", EngineOptions(targets=(75,)))
-        assert report.targets == (75,)
-
-
-def test_unsupported_nodes_are_named_as_the_blocks_of_the_spec(tmp_path):
-    replace = {"layer1.0.relu1": "Gloop", "layer2.0.relu2": "Det"}
-    found = findings(residual_net(tmp_path / "net.onnx", replace=replace))
-    assert [item.code for item in found] == ["RD627", "RD627"]
-    assert found[0].message == (
-        "TensorRT for RTX has no operation `Gloop`, which `layer1.0.relu1` is"
-    )
-    assert "`layer2.0.relu2`" in found[1].message
 
 
 def test_a_symbolic_size_needs_a_range_and_takes_it(tmp_path):
@@ -193,34 +160,6 @@ def test_a_profile_that_a_fixed_graph_cannot_take_is_refused(tmp_path):
     assert found.why == "the input `input` is 4×8×32×32"
     options = EngineOptions(profiles=(Profile(Range(4, 4, 4)),))
     assert build_engine(onnx, tmp_path / "net.engine", options).profiles == ()
-
-
-@pytest.mark.parametrize("content", [b"\x00" * 64, b"hello world, this is no model", b"(" * 40])
-def test_a_file_that_is_no_onnx_is_refused(tmp_path, content):
-    onnx = tmp_path / "net.onnx"
-    onnx.write_bytes(content)
-    assert findings(onnx)[0].code == "RD626"
-
-
-def test_an_empty_a_cut_short_and_a_missing_file_are_refused(tmp_path):
-    onnx = residual_net(tmp_path / "net.onnx")
-    onnx.write_bytes(onnx.read_bytes()[:-2000])
-    (found,) = findings(onnx)
-    assert (found.code, found.why) == ("RD626", "Failed to parse the ONNX model.")
-    onnx.write_bytes(b"")
-    (found,) = findings(onnx)
-    assert (found.code, found.message) == ("RD626", f"{onnx} is empty")
-    (found,) = findings(tmp_path / "none.onnx")
-    assert found.code == "RD001"
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
-    onnx = residual_net(tmp_path / "net.onnx")
-    (tmp_path / "file").write_text("in the way")
-    for engine in (tmp_path / "file" / "net.engine", tmp_path):
-        with pytest.raises(CompileError) as raised:
-            build_engine(onnx, engine)
-        assert raised.value.diagnostics[0].code == "RD602"
 
 
 def test_an_engine_is_replaced_only_by_a_whole_one(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -94,6 +95,60 @@ def test_a_python_error_in_the_worker_is_told_with_its_last_lines(build):
     assert found.why.endswith("AttributeError: no such flag")
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        "print('terminate called', file=sys.stderr); print('what():  std::bad_alloc', file=sys.stderr); os.abort()",
+        "say('log', severity='ERROR', text='CUDA out of memory'); sys.exit(1)",
+        "raise MemoryError",
+    ],
+    ids=["C++", "CUDA", "Python"],
+)
+def test_a_builder_that_ends_for_want_of_memory_is_called_so(build, program):
+    found = finding(build, program)
+    assert found.code == "RD604"
+    assert found.message == "the memory does not suffice for TensorRT for RTX to build this engine"
+    assert found.why is not None
+    assert "--batch 1/4/16" in (found.hint or "")
+
+
+def test_an_engine_that_cannot_be_written_is_told_as_every_file_is(build):
+    found = finding(build, "say('unwritten', errno=28, text='No space left on device')")
+    assert found.code == "RD603"
+    assert found.message.endswith("net.engine` does not fit on the disk")
+    found = finding(build, "say('unwritten', errno=5, text='Input/output error')")
+    assert (found.code, found.why) == ("RD602", "input/output error")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+def test_a_builder_whose_parent_is_gone_ends_and_leaves_nothing(tmp_path):
+    part = tmp_path / "part"
+    part.write_bytes(b"half an engine")
+    program = f"""
+import sys, time
+from resnet_dsl.backends.tensorrt.telling import Channel
+sys.stdin.readline()
+channel = Channel({str(part)!r})
+channel.end_with_parent()
+channel.send("stage", name="build")
+time.sleep(60)
+"""
+    start = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(b"{}\n")
+        child.stdin.flush()
+        assert b"build" in child.stdout.readline()
+        assert child.poll() is None
+        child.stdin.close()  # as when the parent is killed
+        assert child.wait(30) == 1
+    assert time.monotonic() - start < 30
+    assert not part.exists()
+
+
 def test_a_worker_that_ends_without_an_answer_is_an_error(build):
     assert "ended with status 0" in finding(build, "print('hello')").message
 
@@ -169,6 +224,18 @@ def test_a_worker_that_cannot_be_started_is_an_error(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX")
+def test_a_request_that_nobody_reads_does_not_keep_the_parent(tmp_path):
+    onnx = tmp_path / "net.onnx"
+    onnx.write_bytes(b"x")
+    blocks = {f"layer{number}": "a block" for number in range(20_000)}  # more than a pipe holds
+    worker = (sys.executable, "-c", "import time; time.sleep(60)")
+    options, start = EngineOptions(timeout_s=1.0), time.monotonic()
+    with pytest.raises(CompileError) as raised:
+        build_engine(onnx, tmp_path / "net.engine", options, blocks=blocks, worker=worker)
+    assert raised.value.diagnostics[0].code == "RD630"
+    assert time.monotonic() - start < 20
+
+
 def test_a_request_reaches_the_worker_whole(build):
     program = """
 assert request["targets"] == [89, 120] and request["workspace_mib"] == 256

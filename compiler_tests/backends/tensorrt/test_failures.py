@@ -6,9 +6,11 @@ import pytest
 
 from resnet_dsl.backends.tensorrt.failures import (
     ParserFinding,
+    block_of,
     build_failure,
     clean,
     first_error,
+    is_out_of_memory,
     parser_failure,
 )
 
@@ -101,3 +103,45 @@ def test_missing_external_data_is_told_from_the_log():
     assert (found.code, found.why) == ("RD626", "Failed to open file: ext.data")
     (found,) = parser_failure("TensorRT", [list_says], []).diagnostics
     assert found.why == "Failed to import initializer: fc"
+
+
+def test_a_node_is_told_with_its_block_also_where_a_pass_has_added_it():
+    blocks = {"layer1.0.conv1": "layer1.0", "conv1": "stem", "fc": "fc"}
+    nodes = ["layer1.0.conv1", "layer1.0.conv1.quantized", "layer1.0", "fc", "elsewhere", ""]
+    assert [block_of(node, blocks) for node in nodes] == [
+        "layer1.0",
+        "layer1.0",
+        None,
+        None,
+        None,
+        None,
+    ]
+    refused = [ParserFinding("UNSUPPORTED_NODE", "layer1.0.conv1.cast", "Det", 9, "false")]
+    (found,) = parser_failure("TensorRT", refused, [], blocks).diagnostics
+    assert found.message == (
+        "TensorRT has no operation `Det`, which `layer1.0.conv1.cast` in the block `layer1.0` is"
+    )
+
+
+def test_a_build_that_fails_names_the_first_block_in_its_words():
+    said = "Error Code 9: Internal Error (layer2.1.conv2 + layer2.1.add: no tactic)"
+    (found,) = build_failure("TensorRT", [said], {"layer2.1.conv2": "layer2.1"}).diagnostics
+    assert found.message.endswith("from this graph: the block `layer2.1` (`layer2.1.conv2`)")
+    (found,) = build_failure("TensorRT", [said], {"conv1": "stem"}).diagnostics
+    assert found.message == "TensorRT cannot build an engine from this graph"
+
+
+@pytest.mark.parametrize(
+    ("line", "short"),
+    [
+        ("Error Code 2: OutOfMemory (Requested size was 9 bytes.)", True),
+        ("Unexpected exception std::bad_alloc", True),
+        ("Cuda Runtime (out of memory)", True),
+        ("MemoryError", True),
+        ("bad_allocator_name", False),
+        ("Memory usage: 5 MiB", False),
+        (f"out of memory, or no driver: {NO_DRIVER}", False),
+    ],
+)
+def test_a_line_that_speaks_of_too_little_memory_is_known(line, short):
+    assert is_out_of_memory(line) is short

@@ -91,7 +91,7 @@ def parser_failure(
 def _node_finding(title: str, item: ParserFinding, blocks: Mapping[str, str]) -> Diagnostic:
     where = f"`{item.node}`" if item.node else f"node number {item.number}"
     block = block_of(item.node, blocks)
-    within = f", in the block `{block}`" if block else ""
+    within = f" in the block `{block}`" if block else ""
     if item.code == "UNSUPPORTED_NODE" or "Plugin not found" in item.text:
         return Diagnostic(
             "RD627",

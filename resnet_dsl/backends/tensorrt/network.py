@@ -106,7 +106,8 @@ def check_turing(trt: Any, product: Product, definition: Any, targets: Sequence[
                 Diagnostic(
                     "RD624",
                     f"`{layer.name}` is a matrix product in fp32, which {product.title} cannot build for Turing (sm75)",
-                    hint="build Turing in fp16, and fp32 for the other GPUs alone",
+                    why="it has no such kernels for this generation, and a classifier is such a product",
+                    hint="build `--precision fp16 --gpus sm75`, and fp32 for other GPUs; int8 has `--rest fp16`",
                 )
             )
 

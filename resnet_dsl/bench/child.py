@@ -23,7 +23,7 @@ WORKER = (sys.executable, "-P", "-m", "resnet_dsl.bench.worker")
 _LAST_LINES = 3
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-"""Threads that spin while they wait take the cores from whoever else is at work, on a busy machine from each other, too,
+"""Threads that spin while they wait take the cores from whoever else is at work, and on a busy machine from each other,
 which makes torch several times slower. None spins here, in any backend."""
 
 

@@ -137,8 +137,9 @@ def _busy(others: float | None) -> list[tuple[str, str]]:
     """What to say of a machine that others use."""
     if others is None or others <= BUSY * cores():
         return []
-    taken = f"others kept {others:.1f} of {cores()} cores busy meanwhile"
-    return [("load", f"{taken}: times are too long, and ratios have the noise that is told")]
+    return [
+        ("load", f"others kept {others:.1f} of {cores()} cores busy meanwhile: times are too long")
+    ]
 
 
 def batch_sizes(text: str) -> tuple[int, ...]:

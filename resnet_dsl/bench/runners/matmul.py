@@ -31,6 +31,10 @@ class MatMul:
             self.meter = CudaMeter()
         else:
             self.meter = CpuMeter()
+        if find_spec("torch") is not None:
+            from resnet_dsl.bench.runners.networks import settle
+
+            settle(load)
 
     def prepare(self, batch: int) -> Step:
         side = SIDES[self._load.device]

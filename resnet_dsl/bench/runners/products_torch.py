@@ -9,18 +9,19 @@ from torch import Tensor, nn
 from torch.utils import mkldnn
 
 from resnet_dsl.bench.messages import Load
-from resnet_dsl.bench.runners.networks import DTYPES, settle
+from resnet_dsl.bench.runners.networks import DTYPES
 
 
 def products(load: Load, side: int) -> dict[str, Callable[[], object]]:
     """What multiplies two matrices of side × side in the precision; none where torch has none."""
-    settle(load)
     precision, device, size = load.precision, load.device, (side, side)
     if precision == "int8":
         a, b = (torch.randint(-127, 128, size, dtype=torch.int8, device=device) for _ in range(2))
         return {"torch": lambda: torch._int_mm(a, b)}
     if precision == "fp8":
         return {"torch": _fp8(size, device)}
+    if precision not in DTYPES:
+        return {}
     x, y = (torch.randn(size, device=device).to(DTYPES[precision]) for _ in range(2))
     found: dict[str, Callable[[], object]] = {"torch": lambda: x @ y}
     if device == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]

@@ -136,6 +136,7 @@ CODES: dict[str, str] = {
     "RD685": "a part of the network or a percentile that there is not",
     "RD686": "images or labels are needed, and there are none",
     "RD687": "a mix of precisions cannot be measured",
+    "RD690": "a target that computes something else than the spec",
     "RD695": "an unknown backend",
     "RD696": "a measurement that cannot be made",
     "RD698": "a measurement that was interrupted",

@@ -6,7 +6,16 @@ import gc
 import os
 import sys
 
-from resnet_dsl.cli import benching, building, demo, engines, evaluating, inspecting, training
+from resnet_dsl.cli import (
+    benching,
+    building,
+    demo,
+    engines,
+    evaluating,
+    inspecting,
+    training,
+    verifying,
+)
 from resnet_dsl.cli.app import app
 
 __all__ = [
@@ -19,6 +28,7 @@ __all__ = [
     "inspecting",
     "main",
     "training",
+    "verifying",
 ]
 
 

@@ -124,9 +124,8 @@ def _allowed(constant: Constant, wanted: Doubles, size: Doubles) -> Doubles:
 
 
 def _factor(norm: Norm, shape: Shape, weights: Weights) -> Doubles:
-    variance = _read(norm.variance, shape, weights)
-    found: Doubles = _read(norm.gamma, shape, weights) / np.sqrt(variance + norm.eps)
-    return found
+    deviation: Doubles = np.sqrt(_read(norm.variance, shape, weights) + norm.eps)
+    return np.divide(_read(norm.gamma, shape, weights), deviation)
 
 
 def _read(stored: Stored, shape: Shape, weights: Weights) -> Doubles:

@@ -31,7 +31,7 @@ from resnet_dsl.verify.spread import CHANCE, SEEDS, Spread, spread
 from resnet_dsl.verify.targets import About, Target
 from resnet_dsl.verify.walk import in_step, run
 
-Question: TypeAlias = Literal["passes", "weights", "arithmetic", "values", "result"]
+Question: TypeAlias = Literal["passes", "weights", "arithmetic", "values", "result", "agreement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,9 @@ def _arithmetic(
     target: Target, reference: Reference, values: Mapping[str, Tensor], found: Proof
 ) -> None:
     numbers = partial(_computed, reference)
-    for step in in_step(target.graph, numbers, reference.images, values.get, target.arithmetic):
+    for step in in_step(
+        target.graph, numbers, reference.images, values.get, target.arithmetic, reference.tick
+    ):
         measured = measure(step)
         found.steps.append(measured)
         if not measured.holds:
@@ -196,6 +198,7 @@ def _values(
             reference.images,
             target.arithmetic,
             lambda node: node.name in meaning,
+            reference.tick,
         )
     last = target.graph.nodes[target.graph.output - 1].name
     for own, end in spreads.items():

@@ -15,7 +15,7 @@ from resnet_dsl.verify.ends import ends
 from resnet_dsl.verify.exact import exact
 from resnet_dsl.verify.rounding import FLOAT32, Arithmetic
 from resnet_dsl.verify.spread import Spread, spread
-from resnet_dsl.verify.walk import run
+from resnet_dsl.verify.walk import Tick, run, silent
 from resnet_dsl.weights.store import Weights
 
 
@@ -27,6 +27,7 @@ class Reference:
     weights: Weights
     images: Tensor
     arithmetic: Arithmetic = FLOAT32
+    tick: Tick = silent
 
     @cached_property
     def graph(self) -> Graph:
@@ -52,6 +53,7 @@ class Reference:
             self.images,
             self.arithmetic,
             lambda node: node.name in self.ends,
+            self.tick,
         )
 
     def numbers(self, constant: Constant) -> Tensor:

@@ -30,7 +30,7 @@ from resnet_dsl.ir.ops import Dequantize, Quantize
 from resnet_dsl.verify.bounds import error_of
 from resnet_dsl.verify.interpreter import apply
 from resnet_dsl.verify.rounding import Arithmetic, student
-from resnet_dsl.verify.walk import Numbers, computing, last_reads
+from resnet_dsl.verify.walk import Numbers, Tick, computing, last_reads, silent
 
 SEEDS = 8
 CHANCE = 1e-4
@@ -61,6 +61,7 @@ def spread(
     images: Tensor,
     arithmetic: Arithmetic,
     kept: Callable[[Node], bool],
+    tick: Tick = silent,
 ) -> dict[str, Spread]:
     """What rounding does to the values of the nodes that are to be kept, by name."""
     gain = _gain(graph)
@@ -85,6 +86,7 @@ def spread(
             found[node.name] = _spread(exact, disturbed, gain)
         for value in freed.get(number, ()):
             del values[value], copies[value]
+        tick(1)
     return found
 
 

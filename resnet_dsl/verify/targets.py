@@ -24,6 +24,11 @@ class About:
     file: Path | None = None
     sha256: str | None = None
 
+    @property
+    def label(self) -> str:
+        """What a table calls it."""
+        return f"{self.name} {self.precision}".rstrip()
+
 
 class Target(Protocol):
     """Something that computes the network of a graph."""

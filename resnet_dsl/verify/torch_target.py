@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import ModuleType
 
@@ -56,30 +56,22 @@ class TorchTarget:
             return found.clone()
 
     def inner(self, images: Tensor) -> Mapping[str, Tensor]:
-        """What each module that has weights reads and makes, and the output. Activations, which share one module and
-        work in place, are seen by whoever reads them next."""
+        """What each module that has weights reads and makes, what blocks make, and the output. Activations, which share
+        one module and work in place, are seen by whoever reads them next."""
         makers = {node.name: node for node in self.graph.nodes if node.constants}
+        blocks = {node.block: node.name for node in self.graph.nodes if node.block}
         seen: dict[str, Tensor] = {}
         hooks = []
         for name, module in self.module.named_modules():
             node = makers.get(name)
+            if name in blocks:
+                hooks.append(module.register_forward_hook(_watch_block(seen, blocks[name])))
             if node is None:
                 continue
             operand = node.inputs[0]
             reads = self.graph.nodes[operand - 1].name if operand else None
 
-            def watch(
-                _: nn.Module,
-                given: tuple[Tensor, ...],
-                made: Tensor,
-                name: str = name,
-                reads: str | None = reads,
-            ) -> None:
-                seen[name] = made.clone()
-                if reads is not None and reads not in seen:
-                    seen[reads] = given[0].clone()
-
-            hooks.append(module.register_forward_hook(watch))
+            hooks.append(module.register_forward_hook(_watch(seen, name, reads)))
         try:
             with torch.inference_mode():
                 logits = self.module(images)
@@ -88,3 +80,26 @@ class TorchTarget:
                 hook.remove()
         seen[self.graph.nodes[self.graph.output - 1].name] = logits.clone()
         return seen
+
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+
+
+def _watch(seen: dict[str, Tensor], name: str, reads: str | None) -> Hook:
+    """Keep what a module makes under its name, and what it reads under that of whoever made it."""
+
+    def watch(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        seen[name] = made.clone()
+        if reads is not None and reads not in seen:
+            seen[reads] = given[0].clone()
+
+    return watch
+
+
+def _watch_block(seen: dict[str, Tensor], name: str) -> Hook:
+    """Keep what a block makes under the name of its last operation."""
+
+    def watch(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        seen.setdefault(name, made.clone())
+
+    return watch

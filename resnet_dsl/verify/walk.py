@@ -21,6 +21,12 @@ from resnet_dsl.verify.rounding import UNITS, Arithmetic
 
 Numbers = Callable[[Constant], Tensor]
 Known = Callable[[str], Tensor | None]
+Tick = Callable[[int], None]
+"""Told of every so many operations that are done."""
+
+
+def silent(_: int) -> None:
+    """Tell no one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,12 @@ def last_reads(graph: Graph) -> dict[int, list[int]]:
 
 
 def in_step(
-    graph: Graph, numbers: Numbers, images: Tensor, known: Known, arithmetic: Arithmetic
+    graph: Graph,
+    numbers: Numbers,
+    images: Tensor,
+    known: Known,
+    arithmetic: Arithmetic,
+    tick: Tick = silent,
 ) -> Iterator[Step]:
     """Every value of the target that is `known` (by the name of its node), in order, beside what it must be."""
     freed = last_reads(graph)
@@ -68,6 +79,7 @@ def in_step(
             yield Step(node, wanted, values[number][0], error)
         for value in freed.get(number, ()):
             del values[value]
+        tick(1)
 
 
 def unrounded(value: Tensor, node: Node) -> Error:
@@ -83,7 +95,11 @@ def computing(node: Node) -> FloatType:
 
 
 def run(
-    graph: Graph, numbers: Numbers, images: Tensor, kept: Callable[[Node], bool]
+    graph: Graph,
+    numbers: Numbers,
+    images: Tensor,
+    kept: Callable[[Node], bool],
+    tick: Tick = silent,
 ) -> dict[str, Tensor]:
     """The values of the nodes that are to be kept, by name, in float64."""
     freed = last_reads(graph)
@@ -96,4 +112,5 @@ def run(
             found[node.name] = values[number]
         for value in freed.get(number, ()):
             del values[value]
+        tick(1)
     return found

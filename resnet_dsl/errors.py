@@ -108,7 +108,7 @@ CODES: dict[str, str] = {
     "RD636": "an engine for other GPUs",
     "RD637": "nothing says which network is meant",
     "RD638": "something that the TensorRT product does not do",
-    "RD639": "a TensorRT that is too old",
+    "RD639": "a TensorRT, or a driver for it, that is too old",
     "RD640": "an ONNX opset that cannot be written",
     "RD641": "a network whose image size must be known",
     "RD642": "an output that is no stage",

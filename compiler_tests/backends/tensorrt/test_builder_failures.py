@@ -117,6 +117,17 @@ def test_an_empty_a_cut_short_and_a_missing_file_are_refused(tmp_path):
     assert found.code == "RD001"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes with names")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    onnx = tmp_path / "net.onnx"
+    os.mkfifo(onnx)
+    (found,) = findings(onnx)
+    assert (found.code, found.message) == (
+        "RD001",
+        f"{onnx} cannot be read: it is a device or a pipe, and no file",
+    )
+
+
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     onnx = residual_net(tmp_path / "net.onnx")
     (tmp_path / "file").write_text("in the way")

@@ -118,6 +118,18 @@ def test_a_release_that_is_too_old_is_refused(tmp_path, monkeypatch):
     assert found.hint == "`pip install tensorrt --upgrade`"
 
 
+def test_a_driver_that_is_too_old_is_told_as_that(tmp_path, monkeypatch):
+    said = "CUDA initialization failure with error: 35. Please check your CUDA installation"
+    install(monkeypatch, driver=said)
+    found = finding(tmp_path)
+    assert (found.code, found.why) == ("RD639", said)
+    assert found.message == f"the NVIDIA driver is too old for TensorRT {TEN}"
+    install(monkeypatch, driver="CUDA initialization failure with error: 999")
+    found = finding(tmp_path)
+    assert (found.code, found.message) == ("RD628", "TensorRT cannot start its builder")
+    assert found.why == "CUDA initialization failure with error: 999"
+
+
 def test_without_a_gpu_it_is_said_what_builds_without_one(tmp_path, monkeypatch):
     install(monkeypatch, gpus="")
     found = finding(tmp_path)

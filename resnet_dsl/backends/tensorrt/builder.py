@@ -169,6 +169,8 @@ def _request(
 
 def _check_readable(path: Path) -> None:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise OSError(errno.EINVAL, "it is a device or a pipe, and no file")
         with path.open("rb") as file:
             start = file.read(1)
     except OSError as error:

@@ -117,7 +117,7 @@ def run_worker(
                 "RD630",
                 f"{title} was given up after {timeout_s:g} s, in its stage `{heard.stage}`",
                 why=_last(heard),
-                hint="give it more time, or a smaller batch in the profile",
+                hint="give it more time with --timeout SECONDS, or a smaller batch, as in `--batch 1/4/16`",
             )
         ) from error
     finally:
@@ -239,7 +239,7 @@ def _crashed(title: str, status: int, heard: _Heard) -> CompileError:
         how = f"ended with status {status if status < 256 else hex(status)}"
     hint = "the engine file is as it was; try again, and report it with the ONNX file if it happens twice"
     if status == -getattr(signal, "SIGKILL", 9):
-        hint = "the system ends processes that run out of memory this way: try a smaller batch in the profile"
+        hint = "the system ends processes that run out of memory this way: try a smaller batch, as in `--batch 1/4/16`"
     return CompileError(
         Diagnostic(
             "RD629",

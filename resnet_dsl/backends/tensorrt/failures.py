@@ -24,6 +24,9 @@ _INTERNAL = re.compile(
 )
 _TRAILING = re.compile(r"\s*In \w+ at \S+?:\d+\)?$")
 _AT_MOST = 10
+_OLD_DRIVER = re.compile(
+    r"CUDA driver version is insufficient|CUDA initialization failure with error: (?:35|803|804)\b"
+)
 _WORD = re.compile(r"[\w.]*\w")
 _SHORT = re.compile(
     r"\bout of memory\b|\bOutOfMemory\b|\bbad_alloc\b|\bMemoryError\b|requested amount of GPU memory",
@@ -143,6 +146,28 @@ def build_failure(
             f"{title} cannot build an engine from this graph{where}",
             why=said,
             hint="try another precision (`--precision fp16`), or run the ONNX file with ONNX Runtime",
+        )
+    )
+
+
+def no_builder(title: str, version: str, lines: Sequence[str]) -> CompileError:
+    """The builder did not start: RD639 where the driver is too old for this release, else RD628."""
+    driver = next((line for line in lines if _OLD_DRIVER.search(line)), None)
+    if driver is not None:
+        return CompileError(
+            Diagnostic(
+                "RD639",
+                f"the NVIDIA driver is too old for {title} {version}",
+                why=clean(driver) or driver.strip(),
+                hint="update the driver; `nvidia-smi` says which it is, and the newest CUDA that it runs",
+            )
+        )
+    return CompileError(
+        Diagnostic(
+            "RD628",
+            f"{title} cannot start its builder",
+            why=first_error(lines),
+            hint="`nvidia-smi` says whether the GPU and its driver work",
         )
     )
 

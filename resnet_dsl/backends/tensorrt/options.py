@@ -128,7 +128,7 @@ def too_old(product: Product, installed: str) -> Diagnostic | None:
     return Diagnostic(
         "RD639",
         f"{product.title} {installed} is too old",
-        why=f"networks whose precision stands in the graph are built by release {product.oldest} and newer",
+        why=f"engines are built with release {product.oldest} and newer, in which precision stands in the graph",
         hint=f"`{product.install} --upgrade`",
     )
 

@@ -31,7 +31,7 @@ class Product:
     magic: bytes
     """The first four bytes of its engines."""
     oldest: str
-    """The first release that builds strongly typed networks as this compiler writes them."""
+    """The first release that this compiler builds with: strongly typed networks, by the interface of today."""
     ahead_of_time: bool
     """Builds for the capabilities that it is told, with no GPU; otherwise for the GPU at hand, and nothing else."""
     since: Mapping[int, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ RTX = Product(
     module="tensorrt_rtx",
     install="pip install tensorrt-rtx",
     magic=b"vtrt",
-    oldest="1.0",
+    oldest="1.4",
     ahead_of_time=True,
     since={75: "1.0", 80: "1.7", 86: "1.0", 89: "1.0", 120: "1.0", 121: "1.5"},
 )

@@ -65,7 +65,11 @@ def add_profile(builder: Any, config: Any, definition: Any, profile: Profile) ->
         made.set_shape(tensor.name, *bounds)
     if config.add_optimization_profile(made) < 0:
         raise CompileError(
-            Diagnostic("RD625", f"TensorRT refuses the profile {profile} for this graph")
+            Diagnostic(
+                "RD625",
+                f"TensorRT refuses the profile {profile} for this graph",
+                hint="give a smaller range, as in `--batch 1/8/64`",
+            )
         )
 
 
@@ -80,7 +84,8 @@ def _disagreements(name: str, shape: tuple[int, ...], profile: Profile) -> list[
                 Diagnostic(
                     "RD625",
                     f"the graph's {dimension} is symbolic, and the profile gives no range for it",
-                    hint="give min/opt/max for it, or write the graph for one size",
+                    hint="give one, as in `--profile batch=1/8/64,height=192/224/256,width=192/224/256`, or write the "
+                    "graph for one size",
                 )
             )
         elif size is not None and size >= 0 and given not in (None, Range(size, size, size)):

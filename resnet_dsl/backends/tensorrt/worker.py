@@ -29,7 +29,7 @@ from resnet_dsl.backends.tensorrt.precisions import check_precisions
 from resnet_dsl.backends.tensorrt.products import Product
 from resnet_dsl.backends.tensorrt.telling import Channel, Stages, logger, monitor
 from resnet_dsl.backends.tensorrt.timing_cache import TimingCache
-from resnet_dsl.errors import CompileError, Diagnostic
+from resnet_dsl.errors import CompileError
 
 
 def main() -> None:
@@ -117,10 +117,8 @@ def _builder(trt: Any, product: Product, log: Any) -> Any:
     try:
         return trt.Builder(log)
     except TypeError as error:  # the binding's word for a null pointer
-        why = failures.first_error(log.errors) or (log.errors[0] if log.errors else str(error))
-        raise CompileError(
-            Diagnostic("RD628", f"{product.title} cannot start its builder", why=why)
-        ) from error
+        said = [*log.errors, str(error)]
+        raise failures.no_builder(product.title, str(trt.__version__), said) from error
 
 
 def _parsed(trt: Any, product: Product, builder: Any, request: Request, log: Any) -> Any:

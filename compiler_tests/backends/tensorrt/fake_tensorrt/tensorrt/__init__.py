@@ -6,6 +6,7 @@ What it builds is a file with an engine's header, and JSON in which everything s
     FAKE_TENSORRT_VERSION      10.13.2.6, 11.0.0.114, …
     FAKE_TENSORRT_GPUS         the driver's GPUs, as in "NVIDIA A100:80,Tesla T4:75"
     FAKE_TENSORRT_ERROR        a line that the builder logs before it returns nothing
+    FAKE_TENSORRT_DRIVER       a line that the builder logs instead of starting
     FAKE_TENSORRT_OLD_LEVELS   set: a release without SAME_COMPUTE_CAPABILITY
 """
 
@@ -191,6 +192,9 @@ def _here() -> list[object]:
 class Builder:
     def __init__(self, logger: ILogger) -> None:
         self.logger = logger
+        if words := os.environ.get("FAKE_TENSORRT_DRIVER"):
+            logger.log(Severity.ERROR, words)
+            raise TypeError("pybind11::init(): factory function returned nullptr")
 
     def create_network(self, flags: int = 0) -> INetworkDefinition:
         return INetworkDefinition(flags)

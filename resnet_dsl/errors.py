@@ -102,6 +102,7 @@ CODES: dict[str, str] = {
     "RD629": "the engine builder crashed",
     "RD630": "the engine builder took too long",
     "RD631": "a file is not a whole engine",
+    "RD632": "a folder of models that cannot be written",
     "RD633": "a file that is damaged or was altered",
     "RD634": "a manifest that cannot be read, or is another engine's",
     "RD635": "an engine of another product or version",

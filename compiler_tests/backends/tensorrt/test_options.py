@@ -101,6 +101,12 @@ def test_what_only_full_tensorrt_does_is_refused_for_rtx_with_what_to_do(option,
     assert "`pip install tensorrt` on the machine with the GPU" in (found.hint or "")
 
 
+def test_where_both_products_are_the_option_of_the_other_is_named(monkeypatch):
+    monkeypatch.setattr(products, "_installed", lambda module: True)
+    (found,) = findings(refit=True)
+    assert (found.hint or "").endswith("full TensorRT has it: `--product tensorrt`")
+
+
 def test_a_level_of_hardware_compatibility_that_is_none_gets_a_suggestion(monkeypatch):
     monkeypatch.setattr(products, "_installed", lambda module: module == "tensorrt")
     (found,) = findings(hardware="ampere-plus")

@@ -221,13 +221,20 @@ _ONLY_FULL = {
 """What only full TensorRT does: its name, why RTX does not, and what to do there."""
 
 
+def _full() -> str:
+    """How to build with full TensorRT."""
+    if TENSORRT in products.available():
+        return "`--product tensorrt`"
+    return f"`{TENSORRT.install}` on the machine with the GPU"
+
+
 def _not_done(product: Product, options: EngineOptions) -> list[Diagnostic]:
     """What is asked for and the product does not do (RD638), or what makes no sense together."""
     findings = []
     if product.ahead_of_time:
         for name, (what, why, hint) in _ONLY_FULL.items():
             if getattr(options, name):
-                other = f"; full TensorRT has it: `{TENSORRT.install}` on the machine with the GPU"
+                other = f"; full TensorRT has it: {_full()}"
                 message = f"{product.title} has no {what}"
                 findings.append(Diagnostic("RD638", message, why=why, hint=hint + other))
     elif options.hardware is not None and options.hardware not in HARDWARE:

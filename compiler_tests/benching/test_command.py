@@ -165,3 +165,16 @@ def children(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return []
+
+
+def test_onnx_runtime_is_measured_without_torch(here: Path, tmp_path: Path) -> None:
+    env = without("torch,torchvision,openvino,matplotlib", tmp_path / "without")
+    options = ("--batch", "2", "--seconds", "0.1", "--threads", "1")
+    done = run("bench", "small.yaml", *options, cwd=here, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "torch eager fp32    torch not installed: pip install 'resnet-dsl[torch]'" in done.stdout
+    assert "figure    not drawn: that needs matplotlib" in done.stdout
+    found = json.loads((here / "generated/small/small.bench.json").read_text())
+    run_ = [item["precision"] for item in found["backends"] if item["points"]]
+    assert run_ == ["fp32", "int8"]
+    assert {item["precision"] for item in found["peak"]} == {"fp32", "int8"}

@@ -40,7 +40,7 @@ def files(tmp_path: Path) -> Files:
 def files_for(folder: Path, device: Device) -> Files:
     spec = folder / "small.yaml"
     spec.write_text(SMALL)
-    return Files(folder, compile_spec(spec), SeededWeights(3), device, 1, (1, 4))
+    return Files(folder, compile_spec(spec), SeededWeights(3), None, device, 1, (1, 4))
 
 
 def installed(name: str) -> Candidate:
@@ -105,9 +105,7 @@ def test_onnx_runtime_in_int8_is_near(files: Files) -> None:
     ready, found = measured(files.load(candidate))
     check(ready, found)
     assert near(ready.output, of_graph(files), 0.2)
-    assert files.notes == [
-        ("scales", "from noise: the int8 network is good for measuring its speed only")
-    ]
+    assert files.notes == [("scales", "from noise: the int8 network is for its speed only")]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
@@ -144,7 +142,7 @@ def test_torchvisions_network_takes_our_weights_and_gives_our_numbers(tmp_path: 
     ours, theirs = installed("torch"), installed("torchvision")
     spec = find_spec("resnet18")
     compilation = compile_spec(spec, ("input.size=32",))
-    files = Files(tmp_path, compilation, SeededWeights(0), "cpu", 1, (1,))
+    files = Files(tmp_path, compilation, SeededWeights(0), None, "cpu", 1, (1,))
     (mine, _), (their, found) = (measured(files.load(item), 1) for item in (ours, theirs))
     check(their, found)
     assert near(their.output, mine.output)

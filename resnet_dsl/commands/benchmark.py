@@ -94,7 +94,9 @@ def bench(request: BenchRequest, *, quiet: bool = False, plan: Plan | None = Non
     outcome = Outcome(notes=[*subject.notes, *(("weights", note) for note in notes)])
     interrupted, others = False, Others()
     with _progress(quiet) as say, TemporaryDirectory(prefix="resnet_dsl_bench_") as temporary:
-        files = Files(Path(temporary), compilation, weights, device, threads, batches)
+        files = Files(
+            Path(temporary), compilation, weights, subject.weights, device, threads, batches
+        )
         try:
             run(results, files.load, _peaks(results, threads), plan, say)
         except KeyboardInterrupt:

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_dsl.artifacts import Artifacts
 from resnet_dsl.bench.candidates import TORCHVISION, Candidate, Precision
 from resnet_dsl.bench.messages import Device, Load
+from resnet_dsl.calibrate.wish import Wish
 from resnet_dsl.compiler import Compilation, torch_source
+from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.passes.numbers import Numbers
 
 if TYPE_CHECKING:
     from resnet_dsl.weights.store import Weights
 
-_CALIBRATION_IMAGES = 4
-_IN_GRAPH: dict[Precision, Precision] = {"tf32": "fp32"}
+CALIBRATION_IMAGES = 64
+NOISE_IMAGES = 8
 
 
 class Files:
-    """Each file is made when the first backend asks for it."""
+    """Each file is made when the first backend asks for it. `file` is what the weights were loaded from; None: they are
+    drawn from a seed."""
 
     def __init__(
         self,
         folder: Path,
         compilation: Compilation,
         weights: Weights,
+        file: Path | None,
         device: Device,
         threads: int,
         batches: Sequence[int],
     ) -> None:
         self.notes: list[tuple[str, str]] = []
         self._folder, self._name = folder, compilation.spec.name
-        self._compilation, self._weights = compilation, weights
+        self._compilation, self._weights, self._file = compilation, weights, file
         self._device, self._threads, self._batches = device, threads, batches
 
     def load(self, candidate: Candidate) -> Load:
@@ -85,60 +91,55 @@ class Files:
 
     def _graph(self, candidate: Candidate) -> Path:
         """OpenVINO takes the fp32 graph for bf16, and computes it in that."""
-        precision = candidate.precision
-        if candidate.backend.name == "openvino" and precision == "bf16":
-            precision = "fp32"
-        return self._onnx(Numbers(_IN_GRAPH.get(precision, precision)))
+        if candidate.backend.name == "openvino" and candidate.precision == "bf16":
+            return self._onnx(Wish())
+        return self._onnx(Wish(candidate.precision, "onnxruntime"))
 
-    def _onnx(self, numbers: Numbers) -> Path:
+    def _onnx(self, wish: Wish) -> Path:
         from resnet_dsl.backends.onnx.options import OnnxOptions, needs_external_data
         from resnet_dsl.backends.onnx.writer import write_model
 
         def make(files: Artifacts, name: str) -> None:
-            ready = self._calibrated(numbers)
-            graph, options = self._compilation.inference_graph(numbers=ready), OnnxOptions()
-            with files.binary(name) as stream:
+            numbers = self._decided(wish)
+            graph, options = self._compilation.inference_graph(numbers=numbers), OnnxOptions()
+            with ExitStack() as stack:
+                stream = stack.enter_context(files.binary(name))
                 if not needs_external_data(graph, options):
                     write_model(graph, self._weights, stream, options)
                     return
-                with files.binary(f"{name}.data") as data:
-                    write_model(
-                        graph, self._weights, stream, options, data=data, location=f"{name}.data"
-                    )
+                place = f"{name}.data"
+                data = stack.enter_context(files.binary(place))
+                write_model(graph, self._weights, stream, options, data=data, location=place)
 
-        return self._made(f"{self._name}.{numbers.precision}.{numbers.placement}.onnx", make)
+        return self._made(f"{self._name}.{wish.precision}.{wish.runtime}.onnx", make)
 
-    def _calibrated(self, numbers: Numbers) -> Numbers:
-        """The numbers with ranges, where they need any: those that noise gives, which serves to measure speed."""
-        from dataclasses import replace
+    def _decided(self, wish: Wish) -> Numbers:
+        """What the graph computes with. Scales come from the images that the network was trained on, or else from
+        noise, which serves to measure speed. What fp16 cannot hold is not looked for: that is for what is built."""
+        if not wish.quantised:
+            return Numbers(wish.precision if wish.precision != "auto" else "fp32")
+        from resnet_dsl.calibrate.decide import decide
 
-        plan = numbers.plan(self._compilation.inference_graph())
-        if plan is None:
-            return numbers
-        import numpy as np
-
-        from resnet_dsl.bench.runners.runner import images
-        from resnet_dsl.calibrate.taps import TappedSession
-
-        session = TappedSession(self._onnx(Numbers()), plan.ranges, self._threads, optimise=True)
-        values = session.run(images(_CALIBRATION_IMAGES, list(self._compilation.program.input)))
-        ranges = {name: float(np.abs(value).max()) for name, value in values.items()}
-        note = ("scales", "from noise: the int8 network is good for measuring its speed only")
-        if note not in self.notes:
-            self.notes.append(note)
-        return replace(numbers, ranges=ranges)
+        few = replace(wish, images=CALIBRATION_IMAGES)
+        try:
+            if self._file is None:
+                raise CompileError(Diagnostic("RD686", "the weights are drawn from a seed"))
+            found = decide(self._compilation, self._weights, few, self._folder, file=self._file)
+        except CompileError:
+            noise = replace(few, place="fake", images=NOISE_IMAGES)
+            found = decide(self._compilation, self._weights, noise, self._folder)
+            note = ("scales", f"from noise: the {wish.precision} network is for its speed only")
+            if note not in self.notes:
+                self.notes.append(note)
+        return found.numbers
 
     def _engine(self, precision: Precision) -> Path:
         """An engine for the GPU at hand, with a profile for each batch size."""
         from resnet_dsl.backends.tensorrt.builder import build_engine
         from resnet_dsl.backends.tensorrt.options import EngineOptions, Profile, Range
 
-        numbers = Numbers(
-            _IN_GRAPH.get(precision, precision),
-            rest="fp16" if precision in ("int8", "fp8") else "fp32",
-            placement="tensorrt",
-        )
-        model, engine = self._onnx(numbers), self._folder / f"{self._name}.{precision}.engine"
+        model = self._onnx(Wish(precision, "tensorrt", engine=True))
+        engine = self._folder / f"{self._name}.{precision}.engine"
         profiles = tuple(Profile(Range(batch, batch, batch)) for batch in self._batches)
         build_engine(model, engine, EngineOptions(precision=precision, profiles=profiles))
         return engine

@@ -81,7 +81,7 @@ def test_an_engine_is_told_in_lines(tmp_path: Path) -> None:
     ]
     assert lines[15] == "here      it cannot run on this machine:"
     assert any("pip install tensorrt-rtx" in line for line in lines[16:])
-    assert lines[-1] == "next      resnet-dsl verify resnet50"
+    assert lines[-1] == f"next      resnet-dsl verify resnet50 --onnx {graph}"
 
 
 def test_an_engine_is_told_to_a_program(tmp_path: Path) -> None:
@@ -102,10 +102,12 @@ def test_where_an_engine_can_run_the_next_command_runs_it(
     monkeypatch.setattr(compatibility, "this_machine", lambda: here)
     path = write_engine(tmp_path)
     assert "it can run on this machine (NVIDIA GeForce RTX 4090)" in said(path)
-    assert data(path)["next"] == ["resnet-dsl bench resnet50"]
-    (tmp_path / "run_engine.py").touch()
     monkeypatch.chdir(tmp_path)
-    assert data(path)["next"] == ["python run_engine.py --benchmark"]
+    checked = "resnet-dsl verify resnet50 --engine net.fp16.engine"
+    assert data(path)["next"] == [checked]
+    (tmp_path / "run_engine_sm75.py").write_text("# of another engine")
+    (tmp_path / "run_engine.py").write_text(sha256(path.read_bytes()).hexdigest())
+    assert data(path)["next"] == ["python run_engine.py --benchmark", checked]
 
 
 def test_a_spec_that_is_not_bundled_is_left_to_be_filled_in(tmp_path: Path) -> None:

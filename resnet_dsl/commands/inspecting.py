@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -184,12 +185,24 @@ def _verdict(machine: Machine, hindered: list[Diagnostic]) -> str:
 
 
 def _next(found: Inspection, *, runs: bool) -> list[str]:
-    """What to type: run it, or else check what can be checked here, or build another."""
-    runner = found.path.parent / "run_engine.py"
-    if runs and runner.is_file():
-        return [f"python {shell_path(runner)} --benchmark"]
-    spec = _spec(found)
-    return [f"resnet-dsl bench {spec}" if runs else f"resnet-dsl verify {spec}"]
+    """What to type: run it, and compare it with its network; or compare what it was built from, where it cannot run."""
+    spec, folder = _spec(found), found.path.parent
+    if runs:
+        checked = f"resnet-dsl verify {spec} --engine {shell_path(found.path)}"
+        return [*_runners(found), checked]
+    graphs = [item.name for item in found.companions if item.name.endswith(".onnx")]
+    named = [f"--onnx {shell_path(folder / name)}" for name in graphs if (folder / name).is_file()]
+    return [" ".join([f"resnet-dsl verify {spec}", *named])]
+
+
+def _runners(found: Inspection) -> list[str]:
+    """The commands of the programs beside an engine that run just this one."""
+    commands = []
+    for program in sorted(found.path.parent.glob("run_engine*.py")):
+        with suppress(OSError):
+            if found.sha256.encode() in program.read_bytes():
+                commands.append(f"python {shell_path(program)} --benchmark")
+    return commands
 
 
 def _again(found: Inspection) -> str:

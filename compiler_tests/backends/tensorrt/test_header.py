@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from resnet_dsl.backends.tensorrt.header import read_header
+from resnet_dsl.backends.tensorrt.header import peek, read_header
 from resnet_dsl.backends.tensorrt.products import RTX, TENSORRT
 from resnet_dsl.errors import CompileError, Diagnostic
 
@@ -80,6 +81,26 @@ def test_a_file_that_is_no_whole_engine_is_refused(tmp_path, content, message, w
     assert (found.code, found.message, found.why) == ("RD631", message.format(path), why)
     assert found.hint is not None
     assert "resnet-dsl compile" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [(engine(), True), (engine()[:40], False), (engine() + b"x", False), (engine(b"ftrt"), None)],
+)
+def test_a_header_is_read_whatever_follows_it(tmp_path, content, whole):
+    path = tmp_path / "a.engine"
+    path.write_bytes(content)
+    found = peek(path)
+    assert found.whole is whole
+    assert found.size == len(content)
+    assert found.version == "1.7.1.116"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.engine")
+    found = finding(tmp_path / "a.engine")
+    assert found.code == "RD001"
+    assert "it is a device or a pipe" in found.message
 
 
 def test_a_missing_file_and_a_folder_cannot_be_read(tmp_path):

@@ -30,7 +30,7 @@ from resnet_dsl.backends.tensorrt.device import local_gpus
 from resnet_dsl.backends.tensorrt.manifest import Manifest, manifest
 from resnet_dsl.backends.tensorrt.options import EngineOptions, Profile, Range
 from resnet_dsl.backends.tensorrt.products import RTX
-from resnet_dsl.backends.tensorrt.runner import FILE, runner_source
+from resnet_dsl.backends.tensorrt.runner import FILE, runner_file, runner_source
 
 PRODUCTS = ["tensorrt_rtx", "tensorrt"]
 SMALL: dict[str, Any] = {
@@ -95,6 +95,18 @@ def test_names_of_classes_come_through_as_they_are(tmp_path: Path) -> None:
     nameless = tmp_path / "nameless"
     nameless.mkdir()
     assert import_file(write_runner(nameless, class_names=None)).CLASSES == []
+
+
+def test_an_engine_for_some_gpus_apart_has_a_program_of_its_own() -> None:
+    def made(file: str) -> Manifest:
+        return manifest_of(engine_bytes(), engine={"file": file})
+
+    assert runner_file(made("net.fp16.engine")) == FILE
+    assert runner_file(made("net.sm75.fp16.engine")) == FILE
+    assert runner_file(made("net.fp16.sm75.engine")) == "run_engine_sm75.py"
+    source = runner_source(made("net.fp16.sm75.engine"))
+    assert "from run_engine_sm75 import Engine" in source
+    assert "python run_engine_sm75.py --benchmark" in source
 
 
 def test_where_preparation_is_not_known_image_files_are_not_read(tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_what_fails_leaves_the_repository_as_it_was(
     with pytest.raises(CompileError) as raised:
         write_repository(tmp_path / "triton", made)
     (found,) = raised.value.diagnostics
-    assert found.code == "RD632"
+    assert found.code == "RD603"
     assert "no space left on device; what was there before is as it was" in (found.why or "")
     monkeypatch.undo()
     assert tree(tmp_path / "triton") == ["net/config.pbtxt"]
@@ -290,8 +290,9 @@ def test_what_fails_leaves_the_repository_as_it_was(
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "triton").write_text("")
-    with pytest.raises(CompileError, match="triton/net cannot be written"):
+    with pytest.raises(CompileError, match="triton/net cannot be written") as raised:
         write_repository(tmp_path / "triton", files(tmp_path))
+    assert raised.value.diagnostics[0].code == "RD602"
 
 
 def test_what_a_killed_run_left_is_removed_an_hour_later(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ has two names.
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
@@ -26,7 +27,8 @@ _STALE_SECONDS = 3600.0
 def write_repository(folder: Path, files: TritonFiles) -> tuple[Written, ...]:
     """Write a model into the repository `folder`, which is made. Other versions of the model that are there stay.
 
-    Raises CompileError RD632 where it cannot be written; what was there before is then as it was.
+    Raises CompileError: RD602 where it cannot be written, RD603 where the disk is full; what was there before is then
+    as it was.
     """
     target = folder / files.name
     part = part_of(folder)
@@ -42,9 +44,10 @@ def write_repository(folder: Path, files: TritonFiles) -> tuple[Written, ...]:
         _swap(made, target, part / "old")
         return tuple(_record(target / name, changed=True) for name in names)
     except OSError as error:
+        code = "RD603" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "RD602"
         raise CompileError(
             Diagnostic(
-                "RD632",
+                code,
                 f"{target} cannot be written",
                 why=f"{(error.strerror or str(error)).lower()}; what was there before is as it was",
                 hint="choose another folder with --out DIR, or free some space",

@@ -6,6 +6,7 @@ Image files are read where it is known how the images of the network are prepare
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TypeGuard
 
@@ -19,6 +20,13 @@ from resnet_dsl.backends.torch.prose import docstring, paragraphs, quoted
 FILE = "run_engine.py"
 _MODES = {1: "L", 3: "RGB"}  # of PIL, by number of channels
 _LONGEST = 120  # columns of a line that needs no excuse
+
+
+def runner_file(manifest: Manifest) -> str:
+    """The name of the program: `run_engine.py`, or of an engine that is for some GPUs apart, as `NAME.sm75.engine` is,
+    `run_engine_sm75.py`."""
+    apart = re.fullmatch(r".*\.(sm\d+)\.engine", manifest.engine.file)
+    return FILE if apart is None else f"{FILE.removesuffix('.py')}_{apart[1]}.py"
 
 
 def runner_source(manifest: Manifest) -> str:
@@ -61,15 +69,22 @@ def _about(manifest: Manifest, product: Product, *, images: bool) -> Iterator[st
     engine = manifest.engine
     targets = ", ".join(map(describe, engine.capabilities)) or "the GPU that it was built on"
     name = paragraphs(engine.file)[0]
+    program = runner_file(manifest)
     yield f"Run {name}: {paragraphs(manifest.spec.name)[0]} in {engine.precision}, by {product.title}."
     usage = [
-        *(["python run_engine.py cat.jpg dog.jpg              # the likeliest classes"] if images else []),
-        "python run_engine.py --npy images.npy --out scores.npy",
-        "python run_engine.py --benchmark                  # latency and throughput",
-    ]  # fmt: skip
+        *([f"python {program} cat.jpg dog.jpg          # the likeliest classes"] if images else []),
+        f"python {program} --npy images.npy --out scores.npy",
+        f"python {program} --benchmark              # latency and throughput",
+    ]
     yield "\n".join(f"    {line}" for line in usage)
     yield "From a program, with images (N, C, H, W) of any N:"
-    yield "\n".join(["    from run_engine import Engine", "", "    scores = Engine()(images)"])
+    yield "\n".join(
+        [
+            f"    from {program.removesuffix('.py')} import Engine",
+            "",
+            "    scores = Engine()(images)",
+        ]
+    )
     yield (
         f"It needs {name} beside it, {product.title} {engine.version}, NumPy, and torch or cuda-python"
         + (", and Pillow for image files" if images else "")

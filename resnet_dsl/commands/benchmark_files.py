@@ -126,12 +126,24 @@ class Files:
                 raise CompileError(Diagnostic("RD686", "the weights are drawn from a seed"))
             found = decide(self._compilation, self._weights, few, self._folder, file=self._file)
         except CompileError:
-            noise = replace(few, place="fake", images=NOISE_IMAGES)
+            noise = replace(few, place=str(self._noise()))
             found = decide(self._compilation, self._weights, noise, self._folder)
             note = ("scales", f"from noise: the {wish.precision} network is for its speed only")
             if note not in self.notes:
                 self.notes.append(note)
         return found.numbers
+
+    def _noise(self) -> Path:
+        """Images that are none, ready for the network: what backends are measured with."""
+        import numpy as np
+
+        from resnet_dsl.bench.runners.runner import images
+
+        def make(files: Artifacts, name: str) -> None:
+            with files.binary(name) as stream:
+                np.save(stream, images(NOISE_IMAGES, list(self._compilation.program.input)))
+
+        return self._made("noise.npy", make)
 
     def _engine(self, precision: Precision) -> Path:
         """An engine for the GPU at hand, with a profile for each batch size."""

@@ -50,6 +50,8 @@ def test_a_net_becomes_an_engine_for_three_generations(fp16):
     assert report.targets == (86, 89, 120)
     assert report.profiles == (Profile(Range(1, 8, 64)),)
     assert (report.size, report.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    onnx = report.engine.parent.parent / "net.onnx"
+    assert report.onnx_sha256 == hashlib.sha256(onnx.read_bytes()).hexdigest()
     assert read_header(report.engine).version == report.version
     (put,), (got,) = report.inputs, report.outputs
     assert (put.name, put.data_type, put.shape) == ("input", "float16", (-1, 8, 32, 32))

@@ -7,21 +7,22 @@ nobody reads; the parent checks what is there, and `artifacts` moves it into pla
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 from resnet_dsl.artifacts import Artifacts
-from resnet_dsl.backends.tensorrt.child import WORKER, Answer, Progress, run_worker
-from resnet_dsl.backends.tensorrt.failures import NO_DRIVER
+from resnet_dsl.backends.tensorrt.answers import report_of
+from resnet_dsl.backends.tensorrt.child import WORKER, Progress, run_worker
 from resnet_dsl.backends.tensorrt.header import read_header, unreadable
-from resnet_dsl.backends.tensorrt.kernels import read_bytes, read_kernels
 from resnet_dsl.backends.tensorrt.messages import Request, Result
 from resnet_dsl.backends.tensorrt.options import EngineOptions, Resolved, resolve
-from resnet_dsl.backends.tensorrt.report import NOT_EXECUTED, EngineReport
+from resnet_dsl.backends.tensorrt.report import EngineReport
 from resnet_dsl.errors import CompileError, Diagnostic
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -110,7 +111,11 @@ def _built(
     _check_readable(onnx_path)
     title = resolved.product.title
     reports: list[EngineReport] = []
-    with Artifacts(folder) if given is None else nullcontext(given) as artifacts:
+    with (
+        Artifacts(folder) if given is None else nullcontext(given) as artifacts,
+        ThreadPoolExecutor(1) as meanwhile,
+    ):
+        digest = meanwhile.submit(_sha256, onnx_path)
         for part in parts:
             with artifacts.binary(part.name) as file:
                 output = Path(file.name)
@@ -127,8 +132,14 @@ def _built(
                     raise _unwritable(folder / part.name, error) from error
                 _check_written(output, answer.result, resolved)
             seconds = perf_counter() - start
-            reports.append(_report(folder / part.name, resolved, answer, seconds))
+            path = folder / part.name
+            reports.append(report_of(path, resolved, answer, seconds, digest.result()))
     return reports
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _numbered(
@@ -211,54 +222,3 @@ def _unwritable(path: Path, error: OSError) -> OSError | CompileError:
             hint="choose another folder with --out DIR",
         )
     )
-
-
-def _report(engine_path: Path, resolved: Resolved, answer: Answer, seconds: float) -> EngineReport:
-    result = answer.result
-    texts = [line.text for line in answer.log]
-    return EngineReport(
-        engine=engine_path,
-        product=resolved.product.key,
-        version=result.version,
-        precision=result.precision,
-        targets=result.targets,
-        profiles=result.profiles,
-        inputs=result.inputs,
-        outputs=result.outputs,
-        size=result.size,
-        sha256=result.sha256,
-        seconds=seconds,
-        stages=result.seconds,
-        peak_memory=result.peak_memory,
-        kernels=read_kernels(texts),
-        weight_memory=read_bytes(texts, "Total Weights Memory"),
-        scratch_memory=read_bytes(texts, "Total Activation Memory"),
-        notes=tuple(_notes(resolved, answer)),
-        log=answer.log,
-        rest=result.rest,
-        gpu=result.gpu,
-        hardware=resolved.hardware,
-        version_compatible=resolved.version_compatible,
-        refit=resolved.refit,
-        stripped=resolved.strip,
-    )
-
-
-def _notes(resolved: Resolved, answer: Answer) -> Iterator[str]:
-    if answer.result.precision == "int8" and resolved.product.ahead_of_time:
-        yield (
-            f"{resolved.product.title} leaves separate kernels that only requantise, so int8 may be slower than fp16: "
-            "measure both"
-        )
-    if resolved.hardware is not None or resolved.version_compatible:
-        yield "an engine that runs elsewhere too may be slower than one for this GPU and release alone: measure both"
-    if resolved.strip:
-        yield "the engine holds no weights: they must be put into it, from the same ONNX file, before it can run"
-    warnings = Counter(
-        line.text.splitlines()[0].strip()
-        for line in answer.log
-        if line.severity == "WARNING" and NO_DRIVER not in line.text and line.text.strip()
-    )
-    for text, times in warnings.items():
-        yield f"{text} ({times} times)" if times > 1 else text
-    yield NOT_EXECUTED

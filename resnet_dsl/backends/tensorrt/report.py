@@ -58,6 +58,8 @@ class EngineReport:
     """Whether other weights can be put into it."""
     stripped: bool = False
     """Whether it holds no weights."""
+    onnx_sha256: str = ""
+    """Of the graph that it was built from."""
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`: everything but the log. Kernels are listed by name, kind and nodes."""
@@ -73,6 +75,7 @@ class EngineReport:
             "outputs": [_tensor(item) for item in self.outputs],
             "bytes": self.size,
             "sha256": self.sha256,
+            "onnx_sha256": self.onnx_sha256,
             "seconds": round(self.seconds, 3),
             "stages": {name: round(seconds, 3) for name, seconds in self.stages.items()},
             "peak_memory": self.peak_memory,

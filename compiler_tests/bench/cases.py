@@ -128,6 +128,53 @@ def latency(bench: Bench) -> Iterator[Row]:
     )
 
 
+def int8(bench: Bench) -> Iterator[Row]:
+    """ResNet-50 in int8, by ONNX Runtime: against our graph in fp32, and torchvision's network in torch."""
+    bench.say("resnet50_v1_5: fp32 and int8 in ONNX Runtime, torchvision's in torch, in turn")
+    command = ["bench", "resnet50_v1_5", "--batch", "1,8", "--json", "--out", str(bench.fresh())]
+    for backend in ("torchvision", "onnxruntime"):
+        command += ["--backend", backend]
+    command += ["--seconds", "3" if bench.quick else "15"]
+    found = json.loads(run(resnet_dsl(*command)).output)
+    for batch in found["batches"]:
+        points = {
+            (item["backend"], item["precision"]): point
+            for item in found["backends"]
+            for point in item["points"]
+            if point["batch"] == batch
+        }
+        ours = points["onnxruntime", "int8"]
+        for key, name, times in (
+            (("onnxruntime", "fp32"), "our fp32 graph, likewise", 2.5),
+            (("torchvision", "fp32"), "torchvision's in torch", 4.0),
+        ):
+            peer = points[key]
+            yield Row(
+                case="int8",
+                what=f"resnet50 int8 in ONNX Runtime, batch {batch}, {found['threads']} threads",
+                unit="ms",
+                ours=ours["p50_ms"],
+                peer=peer["p50_ms"],
+                peer_name=name,
+                target=Target("times less", times),
+                paired_ratio=statistics.median(
+                    a / b for a, b in zip(ours["rounds"], peer["rounds"], strict=True)
+                ),
+            )
+
+
+def engine(bench: Bench) -> Iterator[Row]:
+    """ResNet-152, spec to an fp16 engine of TensorRT for RTX, with no GPU."""
+    what = "resnet152 to an fp16 RTX engine, whole process"
+    bench.say(what)
+    compile_ = ["compile", "resnet152", "--target", "tensorrt", "--precision", "fp16"]
+    ours = repeat(
+        lambda: resnet_dsl(*compile_, "--out", str(bench.fresh())), 1 if bench.quick else 3
+    )
+    yield Row("engine", what, "s", ours.seconds, target=Target("at most", 6))
+    yield Row("engine", "resnet152 to an engine, our own peak memory", "MB", ours.peak_bytes / 1e6)
+
+
 def training(bench: Bench) -> Iterator[Row]:
     """Training CIFAR's ResNet-20: the emitted script, the loop of reimplementations, and a careful one by hand."""
     data, epochs = bench.fresh(), "2" if bench.quick else "3"
@@ -175,6 +222,8 @@ CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "resnet152": resnet152,
     "resnet1202": resnet1202,
     "latency": latency,
+    "int8": int8,
+    "engine": engine,
     "training": training,
 }
 

@@ -38,6 +38,9 @@ what counts is the ratio: absolute times move with the machine.
   the weights.
 - Latencies are of the two graphs run in turn in ONNX Runtime, by threads that wait without spinning, and their ratio is
   the median over pairs; two equal graphs differ by less than 2 %.
+- int8 is measured by `resnet-dsl bench` (docs/speed.md): each backend in a process of its own, in turn; the ratio is
+  the median over rounds. Its scales are from noise, which changes no time. torchvision's network runs in the faster of
+  the two layouts of images.
 - Trainings run in turn on the same images, the time is that of the last epoch, without its test. Ours is the whole
   command `resnet-dsl train` with the recipe `fast-cifar` (a moving average of the weights is in it, and the decisions
   that a long run needs), the others are loops of thirty lines.

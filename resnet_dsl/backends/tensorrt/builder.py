@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext

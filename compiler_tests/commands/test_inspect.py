@@ -73,7 +73,7 @@ def test_an_engine_is_told_in_lines(tmp_path: Path) -> None:
         "kernels   59",
     ]
     assert lines[10:15] == [
-        "images    resize 256, crop [224, 224], mean [0.485, 0.456, 0.406], std [0.229, 0.224, 0.225]",
+        "images    shorter side 256; centre 224×224; mean 0.485, 0.456, 0.406; std 0.229, 0.224, 0.225",
         "classes   3: cat, dog, newt",
         "measured  on 512 images, by entropy",
         "beside    net.fp16.onnx, the graph it was built from: the same",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DAMAGED = 1
 """The exit status for a file that is known and not whole; one that cannot be read is 2."""
+_MOST = 8  # numbers of a mean
 _SHOWN = 3  # classes, and layers that stayed wide, that are named
 
 
@@ -161,13 +162,21 @@ def _tensor(tensor: Tensor) -> str:
 
 
 def _preparation(known: Manifest) -> str:
-    said = known.preprocessing
-    if not said:
-        return "not known how they are prepared"
-    words = [
-        f"{name.replace('_', ' ')} {value}" for name, value in said.items() if value is not None
-    ]
-    return ", ".join(words)[:300]
+    """How an image becomes what the network takes; whatever a manifest says besides comes as it stands."""
+    said = dict(known.preprocessing or {})
+    names = {"resize": "shorter side", "crop": "centre", "standardised_by": "by"}
+    words = []
+    for name, value in said.items():
+        between = "×" if name == "crop" else ", "
+        if isinstance(value, list):
+            words.append(f"{names.get(name, name)} {between.join(map(_number, value[:_MOST]))}")
+        elif value is not None:
+            words.append(f"{names.get(name, name.replace('_', ' '))} {_number(value)}")
+    return "; ".join(words)[:300] or "not known how they are prepared"
+
+
+def _number(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _classes(known: Manifest) -> str:

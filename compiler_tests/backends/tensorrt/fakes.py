@@ -239,8 +239,15 @@ class _Engine:
     def get_tensor_dtype(self, name: str) -> SimpleNamespace:
         return SimpleNamespace(name=self.trt.data_type)
 
+    def get_tensor_shape(self, name: str) -> Shape:
+        least, _, most = self.trt.profiles[0]
+        open_ = self.num_optimization_profiles > 1
+        pairs = zip(least, most, strict=True)
+        return tuple(-1 if open_ or low < high else low for low, high in pairs)
+
     def get_tensor_profile_shape(self, name: str, index: int) -> Profile:
         assert name == "input"
+        assert min(self.get_tensor_shape(name)) < 0, "it has no profile"
         return self.trt.profiles[index]
 
     def create_runtime_config(self) -> SimpleNamespace:

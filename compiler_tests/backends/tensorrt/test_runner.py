@@ -194,6 +194,38 @@ def test_without_a_gpu_it_says_so(tmp_path: Path, blocked: str) -> None:
         assert "run it on a machine with one" in said
 
 
+CALLED = {
+    "Logger": "WARNING",
+    "Runtime": "deserialize_cuda_engine engine_host_code_allowed",
+    "ICudaEngine": "num_io_tensors get_tensor_name get_tensor_dtype get_tensor_shape num_optimization_profiles "
+    "get_tensor_profile_shape create_execution_context create_runtime_config",
+    "IExecutionContext": "set_optimization_profile_async set_input_shape get_tensor_shape set_tensor_address "
+    "execute_async_v3",
+    "IRuntimeConfig": "cuda_graph_strategy dynamic_shapes_kernel_specialization_strategy create_runtime_cache "
+    "set_runtime_cache",
+    "IRuntimeCache": "serialize deserialize",
+    "CudaGraphStrategy": "WHOLE_GRAPH_CAPTURE",
+    "DynamicShapesKernelSpecializationStrategy": "EAGER",
+    "DataType": "FLOAT HALF INT8 UINT8 INT32 INT64 BOOL",
+}
+
+
+@pytest.mark.skipif(RTX not in products.available(), reason="needs tensorrt_rtx")
+def test_what_a_program_calls_is_in_the_product() -> None:
+    """In a process of its own, which a product may end."""
+    wanted = [(owner, name) for owner, names in CALLED.items() for name in names.split()]
+    both = "".join(runner_source(manifest_of(engine_bytes(item), item)) for item in PRODUCTS)
+    compatible = {"compatibility": {"hardware": None, "version": True}}
+    both += runner_source(manifest_of(engine_bytes(), engine=compatible))
+    assert [name for _, name in wanted if name not in both] == []
+    program = (
+        "import tensorrt_rtx as trt\n"
+        f"print([pair for pair in {wanted!r} if not hasattr(getattr(trt, pair[0]), pair[1])])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def _installed_version() -> tuple[int, ...]:
     from importlib.metadata import version
 
@@ -273,6 +305,16 @@ def test_the_nearest_profile_is_taken_and_filled_up(
     assert engine._part(5, shape) == (1, 5, 8)
     assert engine._part(9, shape) == (1, 9, 9)
     assert engine._part(100, shape) == (1, 16, 16)
+
+
+def test_a_fixed_batch_is_filled_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = setup(tmp_path, monkeypatch)
+    found.trt.profiles = [((4, 3, 4, 4),) * 3]
+    engine = found.module.Engine()
+    assert engine.batches == [4]
+    for count in (1, 4, 7):
+        np.testing.assert_allclose(engine(images(count)), expected(images(count)), rtol=1e-4)
+    assert found.count("context") == 1
 
 
 @pytest.mark.parametrize("by", ["torch", "cuda"])

@@ -54,4 +54,13 @@ def test_the_options_name_every_case() -> None:
     assert parse(["--only", "help", "--only", "torch"]).only == ["help", "torch"]
     with pytest.raises(SystemExit):
         parse(["--only", "nonsense"])
-    assert set(CASES) == {"help", "torch", "resnet152", "resnet1202", "latency", "training"}
+    assert {
+        "help",
+        "torch",
+        "resnet152",
+        "resnet1202",
+        "latency",
+        "int8",
+        "engine",
+        "training",
+    } == set(CASES)

@@ -8,10 +8,13 @@ import os
 import zipfile
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from compiler_tests.backends.tensorrt.engines import engine_bytes, write_engine
 from compiler_tests.backends.tensorrt.models import residual_net
@@ -262,6 +265,32 @@ def test_what_is_nothing_of_ours_is_named_and_ends_with_2(
     assert message in text
     assert "error[RD631]" in text
     assert "= hint: " in text
+
+
+STARTS = (
+    b"",
+    b"vtrt",
+    b"ftrt",
+    b"\x08\x08",
+    b"\x10\0\0\0\0\0\0\0{",
+    b"PK\x03\x04",
+    b"{",
+    b"\x80\x02",
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    st.sampled_from(STARTS), st.binary(max_size=200), st.sampled_from(["engine", "onnx", "yaml"])
+)
+def test_no_bytes_are_a_defect(start: bytes, rest: bytes, ending: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"a.{ending}")
+        path.write_bytes(start + rest)
+        manifest_path(path).write_bytes(rest)
+        done = call("inspect", path)
+    assert done.exit_code in (0, 1, 2)
+    assert "RD799" not in done.output
 
 
 def test_specs_and_json_are_known(spec: Path, tmp_path: Path) -> None:

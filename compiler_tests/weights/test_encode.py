@@ -101,3 +101,11 @@ def test_codes_times_scales_are_what_a_constant_computes_with(dtype, encoding):
     )
     assert (np.abs(product - exact) <= room + 1e-30).all()
     assert not product[2].any()
+
+
+def test_a_scale_too_small_for_float16_is_the_smallest_there_is():
+    weights = LoadedWeights({"w": np.array([[1e-7, -2e-7], [1.0, 2.0]], np.float32)})
+    constant = Constant("w", (2, 2), Stored("w", 0.0), dtype="float16", encoding="int8")
+    scale = materialise(Constant("w_scale", (2,), Scales(constant), dtype="float16"), weights)
+    assert scale[0] == np.float16(2.0**-24)
+    assert np.isfinite(materialise(constant, weights)).all()

@@ -125,7 +125,7 @@ class _Decision:
             f"{method} {wish.percent or PERCENT:g} %" if method == "percentile" else method,
             wish.keep,
             overflow,
-            notes=calibration.notes,
+            notes=(*calibration.notes, *_warnings(wish, narrow)),
         )
         return self._mixed(found) if wish.precision == "auto" else found
 
@@ -224,6 +224,23 @@ class _Decision:
 def _largest(calibration: Calibration, graph: Graph) -> dict[str, float]:
     names = ("input", *(node.name for node in graph.nodes))
     return {name: calibration.largest(name) for name in names}
+
+
+def _warnings(wish: Wish, narrow: Precision) -> list[str]:
+    """What ONNX Runtime does to graphs that it should run as they are."""
+    if wish.engine:
+        return []
+    if narrow == "fp8":
+        return [
+            "ONNX Runtime 1.31 takes float8 for int8 where it fuses, and then has other numbers: switch its graph "
+            "optimisations off to run this"
+        ]
+    if wish.others != "fp32":
+        return [
+            f"ONNX Runtime 1.31 makes codes of {wish.others} biases, too coarse ones: run this with "
+            "disabled_optimizers=['WeightBiasQuantization'], or leave --rest out"
+        ]
+    return []
 
 
 def _unchecked(why: str) -> str:

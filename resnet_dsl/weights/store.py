@@ -28,6 +28,7 @@ from resnet_dsl.weights.initialise import draw
 
 Array = NDArray[np.float32]
 _BFLOAT16_INFINITY = 0x7F80
+_SMALLEST_HALF = 2.0**-24  # above zero
 
 
 class Weights(Protocol):
@@ -146,6 +147,8 @@ def scales_of(constant: Constant, weights: Weights) -> Array:
     as `materialise` does."""
     assert constant.encoding is not None
     exact = scales(materialise(_plain(constant), weights), constant.encoding)
+    if constant.dtype == "float16":
+        exact = np.maximum(exact, np.float32(_SMALLEST_HALF))
     return _as_float32(_rounded(exact, constant), constant.dtype)
 
 

@@ -23,6 +23,7 @@ def test_unasked_a_cpu_gets_fp32_and_int8_where_a_backend_has_them() -> None:
         "openvino fp32",
         "openvino int8",
         "tensorrt fp16",
+        "tensorrt-rtx fp16",
     ]
 
 

@@ -82,6 +82,7 @@ def test_a_program_gets_the_same_figures(here: Path) -> None:
         ("--backend tensorflow", "RD695", ""),
         ("--backend onnxruntim", "RD695", "did you mean `onnxruntime`?"),
         ("--precision int3", "RD701", ""),
+        ("--seed 1 --weights w.safetensors", "RD702", "leave one out"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(here: Path, options: str, code: str, hint: str) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from compiler_tests.commands.running import SMALL
+from resnet_dsl.backends.tensorrt import builder
+from resnet_dsl.backends.tensorrt.device import Device
+from resnet_dsl.backends.tensorrt.options import EngineOptions
 from resnet_dsl.bench.candidates import BACKENDS, Candidate, Precision, compiler
 from resnet_dsl.bench.child import Child
+from resnet_dsl.bench.messages import Device as Where
 from resnet_dsl.bench.messages import (
-    Device,
     Failed,
     Load,
     Loaded,
@@ -22,13 +25,15 @@ from resnet_dsl.bench.messages import (
     Prepare,
     Prepared,
 )
+from resnet_dsl.commands import benchmark_files
 from resnet_dsl.commands.benchmark_files import Files
 from resnet_dsl.compiler import compile_spec
+from resnet_dsl.errors import CompileError
 from resnet_dsl.weights.store import SeededWeights
 
 LIMIT_S = 300.0
 KNOWN = {backend.name: backend for backend in BACKENDS}
-ON_GPU = ("torch", "torch-compile", "aotinductor", "tensorrt")
+ON_GPU = ("torch", "torch-compile", "aotinductor", "tensorrt", "tensorrt-rtx")
 slow, gpu = pytest.mark.slow, pytest.mark.gpu
 
 
@@ -37,7 +42,7 @@ def files(tmp_path: Path) -> Files:
     return files_for(tmp_path, "cpu")
 
 
-def files_for(folder: Path, device: Device) -> Files:
+def files_for(folder: Path, device: Where) -> Files:
     spec = folder / "small.yaml"
     spec.write_text(SMALL)
     return Files(folder, compile_spec(spec), SeededWeights(3), None, device, 1, (1, 4))
@@ -196,3 +201,35 @@ def test_on_a_gpu(tmp_path: Path, name: str, precision: Precision) -> None:
 def test_products_on_a_gpu(precision: str) -> None:
     ready, found = measured(Load("matmul", precision, "cuda", 1, "", []), 1)
     assert ready.output[0] * found.rate > 1e12
+
+
+@slow
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_an_engine_has_a_profile_for_each_batch_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.setattr(benchmark_files, "local_gpus", lambda: (Device("a GPU", 89),))
+    built: list[EngineOptions] = []
+    original = builder.build_engine
+
+    def build(model: Path, engine: Path, options: EngineOptions) -> object:
+        built.append(options)
+        return original(model, engine, options)
+
+    monkeypatch.setattr(builder, "build_engine", build)
+    load = files_for(tmp_path, "cuda").load(Candidate(KNOWN["tensorrt-rtx"], precision))
+    assert load.file is not None
+    assert Path(load.file).read_bytes().startswith(b"vtrt")
+    (options,) = built
+    assert options.targets == (89,)
+    assert [str(profile) for profile in options.profiles or ()] == ["batch 1/1/1", "batch 4/4/4"]
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt-rtx"])
+def test_a_gpu_that_an_engine_cannot_be_built_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(benchmark_files, "local_gpus", lambda: (Device("a GPU", 90),))
+    with pytest.raises(CompileError):
+        files_for(tmp_path, "cuda").load(Candidate(KNOWN[name], "fp16"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from resnet_dsl.backends.tensorrt.device import local_gpus
+from resnet_dsl.backends.tensorrt.products import RTX, TENSORRT
 from resnet_dsl.bench.messages import Device
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
 
@@ -116,6 +117,21 @@ def _theirs(name: str, title: str, runner: str, aot: bool) -> Backend:
     )
 
 
+def _engines(package: str, title: str, install: str) -> Backend:
+    """Engines are run with torch's streams and memory."""
+    return Backend(
+        name=package.replace("_", "-"),
+        title=title,
+        runner="tensorrt",
+        needs="engine",
+        packages=(package, *_ONE),
+        install=install,
+        cpu=(),
+        cuda=PRECISIONS,
+        unasked=_ALL,
+    )
+
+
 BACKENDS: tuple[Backend, ...] = (
     _torch("torch", "torch eager", "torch_eager", _ALL, False),
     _torch("torch-compile", "torch.compile", "torch_compile", _ALL, True),
@@ -145,17 +161,8 @@ BACKENDS: tuple[Backend, ...] = (
         cuda=(),
         unasked=("cpu",),
     ),
-    Backend(
-        name="tensorrt",
-        title="TensorRT",
-        runner="tensorrt",
-        needs="engine",
-        packages=_ONE,
-        install=_GET_TORCH,
-        cpu=(),
-        cuda=PRECISIONS,
-        unasked=_ALL,
-    ),
+    _engines("tensorrt", "TensorRT", TENSORRT.install),
+    _engines("tensorrt_rtx", "TensorRT RTX", RTX.install),
 )
 """In the order of the table; the first that is measured is what the others are compared with."""
 

@@ -29,7 +29,9 @@ def bench(
     spec: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SPEC]", help="A YAML file or a bundled spec [what was built or trained last]."
+            metavar="SPEC",
+            help="A YAML file, or the name of a bundled spec [what was last built or trained here].",
+            show_default=False,
         ),
     ] = None,
     batch: Annotated[

@@ -24,6 +24,7 @@ from resnet_dsl.bench.rounds import Plan, Say, run
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.benchmark_files import Files
 from resnet_dsl.commands.build import weights_of
+from resnet_dsl.commands.conflicts import check_compile
 from resnet_dsl.commands.latest import latest
 from resnet_dsl.commands.output import Outcome
 from resnet_dsl.compiler import compile_spec
@@ -65,8 +66,9 @@ class BenchRequest:
 def bench(request: BenchRequest, *, quiet: bool = False, plan: Plan | None = None) -> Outcome:
     """Measure, and write the figures as JSON, Markdown and SVG.
 
-    Raises CompileError: RD621, RD637, RD695, RD696, and what specs and weights raise.
+    Raises CompileError: RD621, RD637, RD695, RD696, RD702, and what specs and weights raise.
     """
+    check_compile({"--seed": request.seed is not None, "--weights": request.weights is not None})
     device = _device(request.device)
     batches = batch_sizes(request.batch) if request.batch is not None else BATCHES[device]
     plan = replace(plan or Plan(), seconds=_seconds(request.seconds))

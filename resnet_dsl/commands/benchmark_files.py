@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_dsl.artifacts import Artifacts
+from resnet_dsl.backends.tensorrt.device import local_gpus
 from resnet_dsl.bench.candidates import TORCHVISION, Candidate, Precision
 from resnet_dsl.bench.messages import Device, Load
 from resnet_dsl.calibrate.wish import Wish
@@ -53,7 +54,7 @@ class Files:
             case "onnx":
                 file = self._graph(candidate)
             case "engine":
-                file = self._engine(candidate.precision)
+                file = self._engine(candidate.backend.packages[0], candidate.precision)
         return Load(
             runner=backend.runner,
             precision=candidate.precision,
@@ -145,13 +146,24 @@ class Files:
 
         return self._made("noise.npy", make)
 
-    def _engine(self, precision: Precision) -> Path:
+    def _engine(self, product: str, precision: Precision) -> Path:
         """An engine for the GPU at hand, with a profile for each batch size."""
+        from resnet_dsl.backends.tensorrt import products
         from resnet_dsl.backends.tensorrt.builder import build_engine
         from resnet_dsl.backends.tensorrt.options import EngineOptions, Profile, Range
 
-        model = self._onnx(Wish(precision, "tensorrt", engine=True))
-        engine = self._folder / f"{self._name}.{precision}.engine"
-        profiles = tuple(Profile(Range(batch, batch, batch)) for batch in self._batches)
-        build_engine(model, engine, EngineOptions(precision=precision, profiles=profiles))
+        wish = Wish(precision, "tensorrt", engine=True)
+        model, engine = (
+            self._onnx(wish),
+            self._folder / f"{self._name}.{product}.{precision}.engine",
+        )
+        ahead = products.product(product).ahead_of_time
+        options = EngineOptions(
+            product=product,
+            targets=(local_gpus()[0].capability,) if ahead else None,
+            precision=precision,
+            rest=wish.others if wish.quantised else None,
+            profiles=tuple(Profile(Range(batch, batch, batch)) for batch in self._batches),
+        )
+        build_engine(model, engine, options)
         return engine

@@ -108,9 +108,9 @@ def test_where_an_engine_can_run_the_next_command_runs_it(
     monkeypatch.chdir(tmp_path)
     checked = "resnet-dsl verify resnet50 --engine net.fp16.engine"
     assert data(path)["next"] == [checked]
-    (tmp_path / "run_engine_sm75.py").write_text("# of another engine")
-    (tmp_path / "run_engine.py").write_text(sha256(path.read_bytes()).hexdigest())
-    assert data(path)["next"] == ["python run_engine.py --benchmark", checked]
+    (tmp_path / "run_net_fp16_sm75.py").write_text("# of another engine")
+    (tmp_path / "run_net_fp16.py").write_text(sha256(path.read_bytes()).hexdigest())
+    assert data(path)["next"] == ["python run_net_fp16.py --benchmark", checked]
 
 
 def test_a_spec_that_is_not_bundled_is_left_to_be_filled_in(tmp_path: Path) -> None:

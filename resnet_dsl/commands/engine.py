@@ -16,7 +16,9 @@ from resnet_dsl.backends.tensorrt.fusion import FusionReport, fusion_report
 from resnet_dsl.backends.tensorrt.gpus import parse_gpus
 from resnet_dsl.backends.tensorrt.options import EngineOptions, resolve
 from resnet_dsl.backends.tensorrt.products import default_product, product
+from resnet_dsl.backends.tensorrt.repository import write_repository
 from resnet_dsl.backends.tensorrt.shapes import Profile, parse_profiles, parse_size, profile_of
+from resnet_dsl.backends.tensorrt.triton import triton_files
 from resnet_dsl.calibrate.wish import Wish, check_wish
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.build import BuildOptions, decided_for, weights_of, write_onnx
@@ -27,6 +29,7 @@ from resnet_dsl.compiler import Compilation, compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
 
 if TYPE_CHECKING:
+    from resnet_dsl.backends.tensorrt.manifest import Manifest
     from resnet_dsl.backends.tensorrt.report import EngineReport
 
 
@@ -94,7 +97,7 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
         made = Made(compilation, decided, written.weights_digest, f"{stem}.onnx", subject.weights)
         graph = compilation.inference_graph(numbers=numbers, fixed_size=not dynamic)
         fusions = [fusion_report(graph, report) for report in reports]
-        described = write_files(artifacts, made, reports, fusions, triton=request.triton)
+        manifests = write_files(artifacts, made, reports, fusions)
     outcome = Outcome(notes=[*subject.notes, *(("weights", note) for note in notes)])
     outcome.notes += [("numbers", note) for note in decided.notes]
     outcome.lines += decided.lines()
@@ -108,9 +111,20 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
         "kernels": [item.as_dict() for item in fusions if item is not None],
     }
     outcome.written += artifacts.records
+    if request.triton:
+        _serve(outcome, folder, manifests[0], f"{stem}.onnx")
     outcome.next.append(f"resnet-dsl inspect {shell_path(reports[0].engine)}")
-    outcome.next += described
     return outcome
+
+
+def _serve(outcome: Outcome, folder: Path, manifest: Manifest, onnx: str) -> None:
+    """Write a Triton model repository of the engine for the newest GPUs."""
+    repository = folder / "triton"
+    files = triton_files(manifest, folder / manifest.engine.file, folder / onnx)
+    outcome.written += write_repository(repository, files)
+    outcome.notes += [("triton", note) for note in files.notes]
+    served = f"tritonserver --model-repository={shell_path(repository.resolve())}"
+    outcome.next.append(served)
 
 
 def _options(request: EngineRequest) -> EngineOptions:

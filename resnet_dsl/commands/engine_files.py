@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from resnet_dsl.artifacts import Artifacts
 from resnet_dsl.backends.tensorrt.fusion import FusionReport
-from resnet_dsl.backends.tensorrt.manifest import Calibration, Compatibility, Wide, manifest
+from resnet_dsl.backends.tensorrt.manifest import (
+    Calibration,
+    Compatibility,
+    Manifest,
+    Wide,
+    manifest,
+)
+from resnet_dsl.backends.tensorrt.runner import runner_file, runner_source
 from resnet_dsl.calibrate.decided import Decided
 from resnet_dsl.compiler import Compilation
 from resnet_dsl.evaluate.preprocessing import preparation
@@ -36,16 +43,15 @@ def write_files(
     made: Made,
     reports: Sequence[EngineReport],
     fusions: Sequence[FusionReport | None],
-    *,
-    triton: bool,
-) -> list[str]:
-    """Write what goes beside the engines; the commands that can be typed next."""
+) -> list[Manifest]:
+    """Write what goes beside the engines: their manifests, which are returned, reports, and programs that run them."""
     decided, compilation = made.decided, made.compilation
     ready = preparation(compilation, made.file)
     steps = dict(decided.feed.preprocessing) if decided.feed is not None else ready.steps
     classes = ready.classes
     if classes is None and decided.feed is not None:
         classes = decided.feed.classes or None
+    manifests = []
     onnx_hash = _sha256(artifacts.staged(made.onnx))
     for report, fusion in zip(reports, fusions, strict=True):
         beside = {made.onnx: onnx_hash}
@@ -72,7 +78,10 @@ def write_files(
             beside=beside,
         )
         artifacts.text(f"{report.engine.name}.json", json.dumps(described, indent=2) + "\n")
-    return []
+        found = Manifest.model_validate_json(json.dumps(described))
+        artifacts.text(runner_file(found), runner_source(found))
+        manifests.append(found)
+    return manifests
 
 
 def _kernels(artifacts: Artifacts, stem: str, fusion: FusionReport) -> dict[str, str]:

@@ -207,7 +207,7 @@ def _next(found: Inspection, *, runs: bool) -> list[str]:
 def _runners(found: Inspection) -> list[str]:
     """The commands of the programs beside an engine that run just this one."""
     commands = []
-    for program in sorted(found.path.parent.glob("run_engine*.py")):
+    for program in sorted(found.path.parent.glob("run_*.py")):
         with suppress(OSError):
             if found.sha256.encode() in program.read_bytes():
                 commands.append(f"python {shell_path(program)} --benchmark")

@@ -1,4 +1,4 @@
-"""`run_engine.py`: it is clean, says why it cannot run, and runs with a product and a GPU of a few lines."""
+"""The program that runs an engine: it is clean, says why it cannot run, and runs with stand-ins of a few lines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from resnet_dsl.backends.tensorrt.device import local_gpus
 from resnet_dsl.backends.tensorrt.manifest import Manifest, manifest
 from resnet_dsl.backends.tensorrt.options import EngineOptions, Profile, Range
 from resnet_dsl.backends.tensorrt.products import RTX
-from resnet_dsl.backends.tensorrt.runner import FILE, runner_file, runner_source
+from resnet_dsl.backends.tensorrt.runner import runner_file, runner_source
 
 PRODUCTS = ["tensorrt_rtx", "tensorrt"]
 SMALL: dict[str, Any] = {
@@ -46,7 +46,7 @@ PROFILES: list[fakes.Profile] = [
 def write_runner(folder: Path, product: str = "tensorrt_rtx", **changes: Any) -> Path:
     """An engine that is none, and the program that would run it."""
     write_engine(folder, product, **changes)
-    path = folder / FILE
+    path = folder / "run.py"
     path.write_text(runner_source(manifest_of(engine_bytes(product), product, **changes)))
     return path
 
@@ -97,16 +97,15 @@ def test_names_of_classes_come_through_as_they_are(tmp_path: Path) -> None:
     assert import_file(write_runner(nameless, class_names=None)).CLASSES == []
 
 
-def test_an_engine_for_some_gpus_apart_has_a_program_of_its_own() -> None:
+def test_each_engine_has_a_program_of_its_own() -> None:
     def made(file: str) -> Manifest:
         return manifest_of(engine_bytes(), engine={"file": file})
 
-    assert runner_file(made("net.fp16.engine")) == FILE
-    assert runner_file(made("net.sm75.fp16.engine")) == FILE
-    assert runner_file(made("net.fp16.sm75.engine")) == "run_engine_sm75.py"
+    assert runner_file(made("net.fp16.engine")) == "run_net_fp16.py"
+    assert runner_file(made("net-2+a.int8.sm75.engine")) == "run_net_2_a_int8_sm75.py"
     source = runner_source(made("net.fp16.sm75.engine"))
-    assert "from run_engine_sm75 import Engine" in source
-    assert "python run_engine_sm75.py --benchmark" in source
+    assert "from run_net_fp16_sm75 import Engine" in source
+    assert "python run_net_fp16_sm75.py --benchmark" in source
 
 
 def test_where_preparation_is_not_known_image_files_are_not_read(tmp_path: Path) -> None:
@@ -245,7 +244,7 @@ class Setup:
         return self.gpu.events.count(event)
 
     def main(self, monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-        monkeypatch.setattr(sys, "argv", ["run_engine.py", *map(str, arguments)])
+        monkeypatch.setattr(sys, "argv", ["run.py", *map(str, arguments)])
         return int(self.module.main())
 
 
@@ -660,10 +659,12 @@ def test_an_engine_of_this_gpu_computes_what_onnx_runtime_does(tmp_path: Path) -
         preprocessing=None,
         class_names=None,
     )
-    (tmp_path / FILE).write_text(runner_source(Manifest.model_validate_json(json.dumps(described))))
+    (tmp_path / "run.py").write_text(
+        runner_source(Manifest.model_validate_json(json.dumps(described)))
+    )
     batch = np.random.default_rng(0).standard_normal((21, 8, 32, 32), np.float32)
     np.save(tmp_path / "in.npy", batch)
-    arguments = [tmp_path / FILE, "--npy", tmp_path / "in.npy", "--out", tmp_path / "out.npy"]
+    arguments = [tmp_path / "run.py", "--npy", tmp_path / "in.npy", "--out", tmp_path / "out.npy"]
     subprocess.run([sys.executable, *map(str, arguments)], check=True, timeout=300)
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     (wanted,) = session.run(None, {"input": batch})

@@ -1,4 +1,4 @@
-"""`run_engine.py`: a program that runs one engine, and needs nothing of ours.
+"""A program that runs one engine, and needs nothing of ours: `run_resnet50_fp16.py` of `resnet50.fp16.engine`.
 
 The template holds the program, this module what it knows of its engine: constants, and which of its parts there are.
 Image files are read where it is known how the images of the network are prepared, and .npy files always.
@@ -17,16 +17,15 @@ from resnet_dsl.backends.tensorrt.manifest import Manifest
 from resnet_dsl.backends.tensorrt.products import PRODUCTS, Product
 from resnet_dsl.backends.torch.prose import docstring, paragraphs, quoted
 
-FILE = "run_engine.py"
+_TEMPLATE = "run_engine.py.j2"
 _MODES = {1: "L", 3: "RGB"}  # of PIL, by number of channels
 _LONGEST = 120  # columns of a line that needs no excuse
 
 
 def runner_file(manifest: Manifest) -> str:
-    """The name of the program: `run_engine.py`, or of an engine that is for some GPUs apart, as `NAME.sm75.engine` is,
-    `run_engine_sm75.py`."""
-    apart = re.fullmatch(r".*\.(sm\d+)\.engine", manifest.engine.file)
-    return FILE if apart is None else f"{FILE.removesuffix('.py')}_{apart[1]}.py"
+    """The name of the program: the engine's own as a module, so that those of one folder keep apart."""
+    stem = manifest.engine.file.removesuffix(".engine")
+    return f"run_{re.sub('[^0-9A-Za-z]', '_', stem)}.py"
 
 
 def runner_source(manifest: Manifest) -> str:
@@ -47,7 +46,7 @@ def runner_source(manifest: Manifest) -> str:
         lines += statement("STD = ", _numbers(standard[1]))
     return (
         environment("resnet_dsl.backends.tensorrt")
-        .get_template(f"{FILE}.j2")
+        .get_template(_TEMPLATE)
         .render(
             docstring="\n".join(docstring(_about(manifest, product, images=images), 0)),
             constants=lines,

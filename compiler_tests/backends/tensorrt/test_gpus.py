@@ -114,7 +114,10 @@ def test_a_precision_needs_a_capability(precision, target, possible):
     assert found.code == "RD624"
     assert found.message == f"{precision} cannot be computed on sm{target}"
     assert found.hint is not None
-    assert f"`--precision {precision} --gpus sm120`, and `--precision fp16 --gpus sm{target}`" in found.hint
+    assert (
+        f"`--precision {precision} --gpus sm120`, and `--precision fp16 --gpus sm{target}`"
+        in found.hint
+    )
 
 
 def test_an_unknown_precision_or_product_gets_a_suggestion():

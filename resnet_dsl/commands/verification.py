@@ -192,6 +192,7 @@ def _targets(
     from resnet_dsl.backends.onnx.writer import write_model
     from resnet_dsl.passes.numbers import Numbers
     from resnet_dsl.verify.certificate import Absent
+    from resnet_dsl.verify.onnx_file import read
     from resnet_dsl.verify.onnx_target import OnnxTarget
     from resnet_dsl.verify.torch_target import TorchTarget
 
@@ -207,7 +208,7 @@ def _targets(
         path = folder / f"{compilation.spec.name}.{precision}.onnx"
         with path.open("wb") as stream:
             write_model(graph, weights, stream)
-        targets.append(OnnxTarget(path, graph, precision))
+        targets.append(OnnxTarget(read(path), graph, precision, made=True))
     absent.append(Absent("engine", "no engine was given, and there is no GPU here"))
     return targets, absent
 

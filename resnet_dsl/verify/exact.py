@@ -58,7 +58,8 @@ def computed(constant: Constant, weights: Weights) -> Tensor:
 def as_doubles(numbers: NDArray[Any], constant: Constant) -> Doubles:
     """Numbers as a constant of this element type keeps them; bfloat16 comes as its bits."""
     if constant.dtype == "bfloat16":
-        return (numbers.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        bits = np.left_shift(numbers.astype(np.uint32), 16, dtype=np.uint32)
+        return bits.view(np.float32).astype(np.float64)
     return numbers.astype(np.float64)
 
 
@@ -110,7 +111,7 @@ def _allowed(constant: Constant, wanted: Doubles, size: Doubles) -> Doubles:
     """By how much rounding may change a constant: the factor of folding is rounded to float32, and so is the product;
     then there is the rounding to the type that it is kept in, or to codes, half a step of its channel."""
     single, unit = UNITS["float32"], UNITS[floating(constant.dtype)]
-    allowed = 3 * single.roundoff * size + unit.roundoff * np.abs(wanted) + unit.tiny
+    allowed: Doubles = 3 * single.roundoff * size + unit.roundoff * np.abs(wanted) + unit.tiny
     if constant.encoding is None:
         return allowed
     largest = np.abs(wanted.reshape(len(wanted), -1)).max(1)
@@ -120,12 +121,14 @@ def _allowed(constant: Constant, wanted: Doubles, size: Doubles) -> Doubles:
     else:
         half = step / 2
     # The scale is rounded to the constant's type, which moves every number by its part.
-    return allowed + half * (1 + 8 * unit.roundoff) + 2 * unit.roundoff * np.abs(wanted)
+    allowed += half * (1 + 8 * unit.roundoff) + 2 * unit.roundoff * np.abs(wanted)
+    return allowed
 
 
 def _factor(norm: Norm, shape: Shape, weights: Weights) -> Doubles:
     deviation: Doubles = np.sqrt(_read(norm.variance, shape, weights) + norm.eps)
-    return np.divide(_read(norm.gamma, shape, weights), deviation)
+    factor: Doubles = _read(norm.gamma, shape, weights) / deviation
+    return factor
 
 
 def _read(stored: Stored, shape: Shape, weights: Weights) -> Doubles:

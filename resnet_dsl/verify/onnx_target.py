@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,41 +15,58 @@ from torch import Tensor
 from resnet_dsl.backends.onnx.emit import OUTPUT
 from resnet_dsl.calibrate.taps import TappedSession
 from resnet_dsl.ir.graph import Graph
+from resnet_dsl.verify.exact import Departure
+from resnet_dsl.verify.onnx_file import OnnxFile
+from resnet_dsl.verify.own_constants import differing
 from resnet_dsl.verify.rounding import Arithmetic
 from resnet_dsl.verify.targets import About
+from resnet_dsl.weights.store import Weights
+
+RUNTIME = f"ONNX Runtime {onnxruntime.__version__}"
 
 
 class OnnxTarget:
-    """A file and the graph that it was written from. Raises CompileError RD681 where it cannot be run."""
+    """A file and the graph that it was written from; `made` says that it was made for this verification alone.
 
-    def __init__(
-        self, path: Path, graph: Graph, precision: str, about: About | None = None
-    ) -> None:
-        self.path = path
+    Raises CompileError RD681 where it cannot be run.
+    """
+
+    def __init__(self, file: OnnxFile, graph: Graph, precision: str, *, made: bool = False) -> None:
+        self.file = file
         self.graph = graph
-        runtime = f"ONNX Runtime {onnxruntime.__version__}"
-        self.about = about or About("onnx", precision, runtime)
+        self.about = About(
+            "onnx",
+            precision,
+            RUNTIME,
+            None if made else file.path,
+            None if made else file.sha256,
+        )
         # On a CPU, float16 is computed in float32, and what lies between two operations is not always rounded.
         half = any(node.dtype == "float16" for node in graph.nodes)
         self.arithmetic = Arithmetic(loose=half)
 
     @cached_property
     def _plain(self) -> TappedSession:
-        return TappedSession(self.path, [OUTPUT], optimise=True)
+        return TappedSession(self.file.path, [OUTPUT], optimise=True)
+
+    def differing(self, weights: Weights) -> Sequence[Departure]:
+        """The constants that are not, to the bit, those which the weights make."""
+        return differing(self.file, self.graph, weights)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, classes)"""
-        return _tensor(self._plain.run(images.numpy())[OUTPUT])
+        return as_tensor(self._plain.run(images.numpy())[OUTPUT])
 
     def inner(self, images: Tensor) -> Mapping[str, Tensor]:
         """Every floating-point value, computed one operation after another, as the file has them."""
         final = self.graph.nodes[self.graph.output - 1].name
-        session = TappedSession(self.path)
+        session = TappedSession(self.file.path)
         found = session.run(images.numpy())
-        values = {name: _tensor(value) for name, value in found.items() if name != session.input}
+        values = {name: as_tensor(value) for name, value in found.items() if name != session.input}
         values[final] = values.pop(OUTPUT)
         return values
 
 
-def _tensor(array: NDArray[Any]) -> Tensor:
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """The same numbers for torch."""
     return torch.from_numpy(np.ascontiguousarray(array))

@@ -85,7 +85,7 @@ def prove(target: Target, reference: Reference) -> Proof:
     found = Proof(target.about)
     with torch.inference_mode():
         found.findings.extend(_passes(target.graph, reference))
-        found.findings.extend(_weights(target.graph, reference))
+        found.findings.extend(_weights(target, reference))
         values = target.inner(reference.images)
         _arithmetic(target, reference, values, found)
         _values(target, reference, values, found)
@@ -138,7 +138,9 @@ def _without_codes(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes)
 
 
-def _weights(graph: Graph, reference: Reference) -> list[Finding]:
+def _weights(target: Target, reference: Reference) -> list[Finding]:
+    """Constants that folding or rounding has made wrong, and those that the target does not hold as they were made."""
+    weights = reference.weights
     return [
         Finding(
             "weights",
@@ -147,7 +149,7 @@ def _weights(graph: Graph, reference: Reference) -> list[Finding]:
             item.ratio,
             f"{item.wrong:,} of {item.numbers:,} numbers of `{item.name}` are not what the weights make them",
         )
-        for item in departures(graph, reference.weights)
+        for item in (*departures(target.graph, weights), *target.differing(weights))
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,7 +10,9 @@ from typing import Protocol
 from torch import Tensor
 
 from resnet_dsl.ir.graph import Graph
+from resnet_dsl.verify.exact import Departure
 from resnet_dsl.verify.rounding import Arithmetic
+from resnet_dsl.weights.store import Weights
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Target(Protocol):
 
     def inner(self, images: Tensor) -> Mapping[str, Tensor]:
         """The values that can be had, by the names of the graph's nodes; float32 images (N, C, H, W)."""
+        ...
+
+    def differing(self, weights: Weights) -> Sequence[Departure]:
+        """The constants that the target holds and that are not those which the weights make."""
         ...
 
     def logits(self, images: Tensor) -> Tensor:

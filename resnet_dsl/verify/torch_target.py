@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import ModuleType
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from resnet_dsl.compiler import Compilation, torch_source
 from resnet_dsl.ir.graph import Graph
+from resnet_dsl.verify.exact import Departure
 from resnet_dsl.verify.rounding import Arithmetic
 from resnet_dsl.verify.targets import About
 from resnet_dsl.weights.state import entries
@@ -48,6 +49,10 @@ class TorchTarget:
         }
         network.load_state_dict(state, strict=True, assign=True)
         return network.eval()
+
+    def differing(self, weights: Weights) -> Sequence[Departure]:
+        """None: the module has been given the weights."""
+        return ()
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, classes)"""

@@ -109,6 +109,13 @@ def compile_(
         bool,
         typer.Option("--version-compatible", help="tensorrt: it runs in later releases too."),
     ] = False,
+    exclude_lean_runtime: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-lean-runtime",
+            help="With --version-compatible: the engine does not carry the runtime for it.",
+        ),
+    ] = False,
     timing_cache: Annotated[
         Path | None,
         typer.Option("--timing-cache", metavar="FILE", help="tensorrt: keep kernels' times here."),
@@ -164,6 +171,7 @@ def compile_(
             timeout_s=3600.0 if timeout is None else timeout,
             hardware=hardware.value.replace("-", "_") if hardware is not None else None,
             version_compatible=version_compatible,
+            exclude_lean_runtime=exclude_lean_runtime,
             timing_cache=timing_cache,
             refit=refit,
             strip=strip,

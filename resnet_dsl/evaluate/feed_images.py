@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,13 +137,16 @@ def measure(
     """
     training = choice or data_choice(Request(split="train"), [subject])
     classes = subject.compilation.program.classes if subject.compilation is not None else 0
-    mean, std = measured(standard, training, shape, classes, subject.settings)
+    settings = dict(subject.settings)
+    if training.kind != settings.get("data"):
+        settings["validation"] = 0  # it is of the training's own images that some are held out
+    mean, std = measured(standard, training, shape, classes, settings)
     return mean.numpy(), std.numpy()
 
 
 def _choice(subject: Subject, place: str | None, split: Split) -> DataChoice:
-    if place is None:
-        return data_choice(Request(split=split), [subject])
+    if place is None:  # nobody asked for a download
+        return replace(data_choice(Request(split=split), [subject]), download=False)
     if place in ("digits", "fake"):
         return DataChoice("digits" if place == "digits" else "fake", None, split)
     path = Path(place)

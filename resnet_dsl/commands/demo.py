@@ -53,7 +53,7 @@ def demo(out: Path, *, quiet: bool = False) -> Outcome:
     )
     done, described, told = [built, trained, graph], None, "none: no TensorRT is installed"
     if tensorrt:
-        request = EngineRequest(DEFAULT_SPEC, digits, (), 0, weights, "fp16", None, "1/8/64")
+        request = EngineRequest(DEFAULT_SPEC, digits, weights=weights)
         engine = steps.run(
             "compile it to a TensorRT engine", lambda: compile_engine(request, quiet=True)
         )

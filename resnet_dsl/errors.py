@@ -138,6 +138,8 @@ CODES: dict[str, str] = {
     "RD687": "a mix of precisions cannot be measured",
     "RD690": "a target that computes something else than the spec",
     "RD691": "an ONNX file that cannot be compared",
+    "RD692": "a target that could not be executed",
+    "RD693": "a network that is not known, or whose weights are not",
     "RD695": "an unknown backend",
     "RD696": "a measurement that cannot be made",
     "RD698": "a measurement that was interrupted",

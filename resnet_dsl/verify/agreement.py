@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from resnet_dsl.verify.images import Images
 from resnet_dsl.verify.reference import Reference
-from resnet_dsl.verify.targets import Target
+
+
+class Scores(Protocol):
+    """Something that gives scores to images."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, classes)"""
+        ...
 
 
 @dataclass(slots=True)
@@ -34,7 +42,7 @@ class Agreement:
 
 
 def agreements(
-    targets: Sequence[tuple[Target, float]],
+    targets: Sequence[tuple[Scores, float]],
     reference: Reference,
     images: Images,
     size: int,

@@ -97,6 +97,8 @@ def _target(proof: Proof, agreement: Agreement) -> dict[str, Any]:
         "runtime": about.runtime,
         "file": None if about.file is None else about.file.name,
         "sha256": about.sha256,
+        "executed": proof.executed,
+        "why_not": proof.why_not or None,
         "holds": proof.holds,
         "findings": [_finite(asdict(item)) for item in proof.findings],
         "agreement": asdict(agreement) if agreement.images else None,

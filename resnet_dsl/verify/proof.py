@@ -12,6 +12,7 @@ where it is made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from resnet_dsl.errors import CompileError
 from resnet_dsl.ir.graph import Constant, Graph, Node
 from resnet_dsl.ir.ops import Cast, Dequantize, Quantize
 from resnet_dsl.verify.ends import counterparts
@@ -70,9 +72,16 @@ class Proof:
     """What came of a target."""
 
     about: About
+    why_not: str = ""
+    """Why it was not executed; its graph and constants were looked at nevertheless."""
     steps: list[Measured] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def executed(self) -> bool:
+        """Whether it was executed."""
+        return not self.why_not
 
     @property
     def holds(self) -> bool:
@@ -82,14 +91,28 @@ class Proof:
 
 def prove(target: Target, reference: Reference) -> Proof:
     """Ask the five questions of a target."""
-    found = Proof(target.about)
     with torch.inference_mode():
-        found.findings.extend(_passes(target.graph, reference))
-        found.findings.extend(_weights(target, reference))
-        values = target.inner(reference.images)
+        findings = [*_passes(target.graph, reference), *_weights(target, reference)]
+        try:
+            values = target.inner(reference.images)
+            target.logits(reference.images[:1])
+        except CompileError as error:
+            if error.diagnostics[0].code not in _CANNOT_RUN:
+                raise
+            return Proof(target.about, _why(error), findings=findings)
+        found = Proof(target.about, findings=findings)
         _arithmetic(target, reference, values, found)
         _values(target, reference, values, found)
     return found
+
+
+_CANNOT_RUN = ("RD681", "RD692")
+
+
+def _why(error: CompileError) -> str:
+    """What a runtime says of what it cannot run, without its own codes."""
+    (diagnostic, *_) = error.diagnostics
+    return re.sub(r"^\[.*?\] : \d+ : \w+ : ", "", diagnostic.why or diagnostic.message)
 
 
 def _passes(graph: Graph, reference: Reference) -> list[Finding]:

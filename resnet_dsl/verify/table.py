@@ -29,6 +29,8 @@ def lines(found: Verified) -> list[str]:
 def _targets(found: Verified) -> list[str]:
     rows = [("target", "executed by", "values", "holds", "result off by", "may be", "top-1")]
     for proof, agreement in zip(found.proofs, found.agreements, strict=True):
+        if not proof.executed:
+            continue
         result = proof.compared[-1] if proof.compared else None
         rows.append(
             (
@@ -58,9 +60,10 @@ def _agreement(agreement: Agreement) -> str:
 def _values(found: Verified) -> list[str]:
     """Root mean square errors at the ends of a few sections, each as a part of the value, and what is explained."""
     sections = _some(found.sections)
-    rows = [("off, of the value", *(proof.about.label for proof in found.proofs))]
+    proofs = [proof for proof in found.proofs if proof.executed]
+    rows = [("off, of the value", *(proof.about.label for proof in proofs))]
     for section in sections:
-        rows.append((section, *(_cell(proof, section) for proof in found.proofs)))
+        rows.append((section, *(_cell(proof, section) for proof in proofs)))
     return _aligned(rows)
 
 

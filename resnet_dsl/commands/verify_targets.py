@@ -1,0 +1,211 @@
+"""What a verification executes: files that are named, those that were built here, and what is made for it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from resnet_dsl.artifacts import output_folder
+from resnet_dsl.commands.build import BuildOptions, decided_for
+from resnet_dsl.commands.output import shell_path
+from resnet_dsl.commands.verify_subject import Note, Subject, VerifyRequest
+from resnet_dsl.errors import CompileError, Diagnostic
+
+if TYPE_CHECKING:
+    from resnet_dsl.passes.numbers import Precision
+    from resnet_dsl.verify.certificate import Absent
+    from resnet_dsl.verify.foreign import ForeignTarget
+    from resnet_dsl.verify.onnx_file import OnnxFile
+    from resnet_dsl.verify.reference import Reference
+    from resnet_dsl.verify.targets import Target
+    from resnet_dsl.weights.store import Weights
+
+MADE: tuple[Precision, ...] = ("fp32", "fp16")
+"""The graphs that are made where none was built, and none is asked for."""
+SUFFIXES: dict[Precision, str] = {
+    "fp32": "",
+    "fp16": ".fp16",
+    "bf16": ".bf16",
+    "int8": ".int8",
+    "fp8": ".fp8",
+}
+
+
+@dataclass
+class Collected:
+    """Targets whose graphs are known, files of anybody's, and what cannot be executed."""
+
+    targets: list[Target] = field(default_factory=list)
+    foreign: list[ForeignTarget] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+@dataclass
+class Collector:
+    """Finds and makes the targets of a subject; files that are made go to `folder`."""
+
+    request: VerifyRequest
+    subject: Subject
+    weights: Weights
+    folder: Path
+    found: Collected = field(default_factory=Collected)
+
+    def collect(self, files: Sequence[OnnxFile], reference: Reference) -> Collected:
+        """Everything that there is. Raises CompileError as the files do that are named."""
+        from resnet_dsl.verify.torch_target import TorchTarget
+
+        self.found.targets.append(TorchTarget(self.subject.compilation, self.weights))
+        for file in files:
+            self._named(file, reference)
+        if not self.request.files or self.request.precisions:
+            self._precisions()
+        for path in self.request.engines:
+            self._engine(path, named=True)
+        if not self.request.files:
+            self._engines_here()
+        return self.found
+
+    def _named(self, file: OnnxFile, reference: Reference) -> None:
+        from resnet_dsl.verify.foreign import open_foreign
+        from resnet_dsl.verify.onnx_target import OnnxTarget
+        from resnet_dsl.verify.own_graph import own_graph
+
+        own = own_graph(file, self.subject.compilation) if _is_ours(file) else None
+        if own is not None:
+            self.found.targets.append(OnnxTarget(file, *own))
+            return
+        if _is_ours(file):
+            self.found.notes.append(
+                (
+                    "onnx",
+                    f"{shell_path(file.path)} has other values than the spec: it is compared by its numbers",
+                )
+            )
+        target = open_foreign(file, reference)
+        self.found.notes += [("onnx", f"{shell_path(file.path)}: {note}") for note in target.notes]
+        self.found.foreign.append(target)
+
+    def _precisions(self) -> None:
+        """A graph of each precision: the one that was built here, or one that is made now."""
+        asked = cast("tuple[Precision, ...]", self.request.precisions)
+        for precision in asked or tuple(SUFFIXES):
+            if self._built(precision):
+                continue
+            if asked or precision in MADE:
+                self._make(precision)
+            else:
+                why = "none was built here; --precision " + precision + " makes one"
+                self._absent(f"onnx {precision}", why)
+
+    def _built(self, precision: Precision) -> bool:
+        """Take the graph that was built here, if it is of this spec and these weights."""
+        from resnet_dsl.verify.onnx_file import read
+        from resnet_dsl.verify.onnx_target import OnnxTarget
+        from resnet_dsl.verify.own_graph import own_graph
+
+        compilation = self.subject.compilation
+        name = compilation.spec.name
+        path = output_folder(self.subject.out, name) / f"{name}{SUFFIXES[precision]}.onnx"
+        if not path.is_file():
+            return False
+        try:
+            file = read(path)
+            own = own_graph(file, compilation)
+        except CompileError as error:
+            self.found.notes.append(("onnx", f"{error.diagnostics[0].message}: left aside"))
+            return False
+        reason = ""
+        if file.said.get("spec_sha256") != compilation.program.spec_hash or own is None:
+            reason = "another spec"
+        elif file.said.get("weights_sha256") != self.subject.digest:
+            reason = "other weights"
+        if reason or own is None:
+            self.found.notes.append(
+                ("onnx", f"{shell_path(path)} was built from {reason}, and is left aside")
+            )
+            return False
+        self.found.targets.append(OnnxTarget(file, *own))
+        return True
+
+    def _make(self, precision: Precision) -> None:
+        from resnet_dsl.backends.onnx.writer import write_model
+        from resnet_dsl.calibrate.wish import Wish
+        from resnet_dsl.verify.onnx_file import read
+        from resnet_dsl.verify.onnx_target import OnnxTarget
+
+        compilation = self.subject.compilation
+        wish = Wish(precision)
+        if wish.quantised:
+            wish = Wish(precision, place=self.request.place)
+        options = BuildOptions(("onnx",), weights=self.subject.file, wish=wish)
+        try:
+            decided = decided_for(compilation, self.weights, options, self.folder)
+        except CompileError as error:
+            if not wish.quantised or self.request.place is not None:
+                raise
+            self._absent(f"onnx {precision}", f"not calibrated: {error.diagnostics[0].message}")
+            return
+        graph = compilation.inference_graph(numbers=decided.numbers)
+        path = self.folder / f"{compilation.spec.name}.{precision}.onnx"
+        with path.open("wb") as stream:
+            write_model(graph, self.weights, stream)
+        self.found.targets.append(OnnxTarget(read(path), graph, precision, made=True))
+
+    def _engines_here(self) -> None:
+        name = self.subject.compilation.spec.name
+        paths = sorted(output_folder(self.subject.out, name).glob(f"{name}.*.engine"))
+        for path in paths:
+            self._engine(path, named=False)
+        if not paths:
+            self._absent("engine", "none was compiled here, and none is named")
+
+    def _engine(self, path: Path, *, named: bool) -> None:
+        """An engine, by the ONNX file that it was built from. What is named has to be an engine of this network."""
+        from resnet_dsl.verify.engine_target import EngineTarget, open_engine
+        from resnet_dsl.verify.onnx_file import read
+        from resnet_dsl.verify.own_graph import own_graph
+
+        label = f"engine {shell_path(path)}"
+        try:
+            engine = open_engine(path)
+        except CompileError as error:
+            if named:
+                raise
+            self._absent(label, error.diagnostics[0].message)
+            return
+        manifest = engine.manifest
+        if manifest.weights.sha256 != self.subject.digest:
+            if named:
+                raise CompileError(
+                    Diagnostic(
+                        "RD693",
+                        f"{path} was built from other weights",
+                        why=f"its manifest says {manifest.weights.sha256[:12]}…, and these are "
+                        f"{self.subject.digest[:12]}…",
+                        hint="give the weights that it was built from: --weights FILE",
+                    )
+                )
+            self._absent(label, "it was built from other weights")
+            return
+        if engine.why_not:
+            self._absent(label, engine.why_not)
+            return
+        own = None
+        if engine.onnx is not None:
+            own = own_graph(read(engine.onnx), self.subject.compilation)
+        if own is None:
+            self._absent(label, "the ONNX file that it was built from is not beside it")
+            return
+        self.found.targets.append(EngineTarget(engine, own[0]))
+
+    def _absent(self, name: str, why: str) -> None:
+        from resnet_dsl.verify.certificate import Absent
+
+        self.found.absent.append(Absent(name, why))
+
+
+def _is_ours(file: OnnxFile) -> bool:
+    return bool(file.said.get("spec_sha256"))

@@ -104,3 +104,22 @@ def test_a_terminal_that_has_gone_hides_no_error(
 
     monkeypatch.setattr(Stream, "write", gone)
     assert "build 40%" in shown(tmp_path, monkeypatch, REFUSED)
+
+
+@pytest.mark.skipif(products.RTX not in products.available(), reason="tensorrt_rtx is missing")
+def test_each_profile_has_a_report_of_its_own(tmp_path: Path):
+    spec = tmp_path / "small.yaml"
+    spec.write_text(SMALL)
+    made = compile_engine(
+        EngineRequest(str(spec), tmp_path / "out", profiles=("batch=1", "batch=1/8/64")), quiet=True
+    )
+    said = [line for line in made.lines if line.startswith("profile")]
+    assert said == ["profile   batch 1/1/1", "profile   batch 1/8/64"]
+    first, second = made.data["kernels"]
+    manifest = json.loads((tmp_path / "out/small.fp16.engine.json").read_text())
+    assert manifest["engine"]["kernels"] == first["totals"]["kernels"]
+    for name, report in (("", first), (".profile1", second)):
+        written = (tmp_path / f"out/small.fp16{name}.kernels.json").read_text()
+        assert json.loads(written) == json.loads(json.dumps(report))
+        assert f"small.fp16{name}.kernels.svg" in manifest["beside"]
+    assert first["kernels"][-1]["computes"] == second["kernels"][-1]["computes"]

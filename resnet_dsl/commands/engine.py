@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from resnet_dsl.artifacts import Artifacts, output_folder
 from resnet_dsl.backends.tensorrt.builder import build_engines
 from resnet_dsl.backends.tensorrt.child import Progress
-from resnet_dsl.backends.tensorrt.fusion import FusionReport, fusion_report
+from resnet_dsl.backends.tensorrt.fusion import FusionReport, fusion_reports
 from resnet_dsl.backends.tensorrt.gpus import parse_gpus
 from resnet_dsl.backends.tensorrt.options import EngineOptions, resolve
-from resnet_dsl.backends.tensorrt.products import default_product, product
+from resnet_dsl.backends.tensorrt.products import PRODUCTS, default_product, product
 from resnet_dsl.backends.tensorrt.repository import write_repository
 from resnet_dsl.backends.tensorrt.shapes import Profile, parse_profiles, parse_size, profile_of
 from resnet_dsl.backends.tensorrt.triton import triton_files
@@ -96,7 +96,7 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
         reports = _built(artifacts, f"{stem}.onnx", folder / stem, options, compilation, quiet)
         made = Made(compilation, decided, written.weights_digest, f"{stem}.onnx", subject.weights)
         graph = compilation.inference_graph(numbers=numbers, fixed_size=not dynamic)
-        fusions = [fusion_report(graph, report) for report in reports]
+        fusions = [fusion_reports(graph, report) for report in reports]
         manifests = write_files(artifacts, made, reports, fusions)
     outcome = Outcome(notes=[*subject.notes, *(("weights", note) for note in notes)])
     outcome.notes += [("numbers", note) for note in decided.notes]
@@ -108,7 +108,7 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
         "engine": reports[0].as_dict(),
         "engines": [report.as_dict() for report in reports],
         "numbers": decided.as_dict(),
-        "kernels": [item.as_dict() for item in fusions if item is not None],
+        "kernels": [item.as_dict() for fusion in fusions for item in fusion],
     }
     outcome.written += artifacts.records
     if request.triton:
@@ -194,17 +194,19 @@ def _subject(request: EngineRequest) -> _Subject:
     )
 
 
-def _facts(report: EngineReport, fusion: FusionReport | None, *, all_kernels: bool) -> list[str]:
+def _facts(report: EngineReport, fusion: Sequence[FusionReport], *, all_kernels: bool) -> list[str]:
     targets = ", ".join(f"sm{target}" for target in report.targets)
     rest = f" with {report.rest}" if report.rest is not None else ""
     lines = [
-        f"engine    {report.precision}{rest}, {report.product} {report.version}, for {targets}, "
+        f"engine    {report.precision}{rest}, {PRODUCTS[report.product].title} {report.version}, for {targets}, "
         f"{size(report.size)}, built in {report.seconds:.1f} s",
     ]
-    if fusion is not None:
-        lines += fusion.lines()
+    for one in fusion:
+        lines += one.lines()
     lines += [f"note      {note}" for note in report.notes]
-    return [*lines, "", *fusion.table(), ""] if fusion is not None and all_kernels else lines
+    for one in fusion if all_kernels else ():
+        lines += ["", *([one.shapes] if one.shapes else []), *one.table()]
+    return [*lines, ""] if all_kernels else lines
 
 
 def _built(

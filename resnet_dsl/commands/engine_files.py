@@ -42,7 +42,7 @@ def write_files(
     artifacts: Artifacts,
     made: Made,
     reports: Sequence[EngineReport],
-    fusions: Sequence[FusionReport | None],
+    fusions: Sequence[Sequence[FusionReport]],
 ) -> list[Manifest]:
     """Write what goes beside the engines: their manifests, which are returned, reports, and programs that run them."""
     decided, compilation = made.decided, made.compilation
@@ -56,8 +56,8 @@ def write_files(
     for report, fusion in zip(reports, fusions, strict=True):
         beside = {made.onnx: onnx_hash}
         stem = report.engine.name.removesuffix(".engine")
-        if fusion is not None:
-            beside |= _kernels(artifacts, stem, fusion)
+        for one in fusion:
+            beside |= _kernels(artifacts, stem, one)
         described = manifest(
             report,
             spec_name=compilation.spec.name,
@@ -85,7 +85,8 @@ def write_files(
 
 
 def _kernels(artifacts: Artifacts, stem: str, fusion: FusionReport) -> dict[str, str]:
-    """The report on kernels as data and as a picture; the hashes of both by name."""
+    """The report on a profile's kernels as data and as a picture; the hashes of both by name."""
+    stem += f".profile{fusion.profile}" if fusion.profile else ""
     texts = {
         f"{stem}.kernels.json": json.dumps(fusion.as_dict(), indent=2) + "\n",
         f"{stem}.kernels.svg": fusion.svg(),

@@ -17,7 +17,7 @@ from compiler_tests.backends.tensorrt.engine_logs import (
 )
 from compiler_tests.graphs import RELU, Builder, conv, norm
 from resnet_dsl.analysis.macs import total_macs
-from resnet_dsl.backends.tensorrt.fusion import FusionReport, fusion_report
+from resnet_dsl.backends.tensorrt.fusion import FusionReport, fusion_report, fusion_reports
 from resnet_dsl.backends.tensorrt.fusion_joins import READ_ELSEWHERE, UNSAID
 from resnet_dsl.backends.tensorrt.operations import operations_of
 from resnet_dsl.backends.tensorrt.options import Profile, Range
@@ -280,6 +280,23 @@ def test_parts_and_taken_names_are_their_operation():
     ):
         found = operations.of_node(node)
         assert (found.name if found else None) == name, node
+
+
+def test_each_profile_has_its_own_kernels():
+    second = [line.replace("_myl0_", "_myl1_").replace("_U", " [profile 1]_U") for line in FUSED]
+    fixed, several = Profile(Range(1, 1, 1)), Profile(Range(1, 8, 64))
+    built = engine(*FUSED, *second, profiles=(fixed, several))
+    first, other = fusion_reports(residual_graph(), built)
+    assert (first.totals.kernels, other.totals.kernels) == (len(FUSED), len(FUSED))
+    assert (first.totals.additions_fused, other.totals.additions_fused) == (1, 1)
+    assert first.lines()[0] == "profile   batch 1/1/1"
+    assert other.lines()[0] == "profile   batch 1/8/64"
+    assert sum(line.startswith("memory") for line in (*first.lines(), *other.lines())) == 1
+    assert (first.as_dict()["profile"], other.as_dict()["profile"]) == (0, 1)
+    assert "batch 1/8/64: 6 kernels</title>" in other.svg()
+    assert built.as_dict()["kernel_count"] == len(FUSED)
+    assert fusion_report(residual_graph(), built, 2) is None
+    assert reported(*FUSED).shapes == ""
 
 
 def test_a_log_without_the_table_gives_no_report():

@@ -57,6 +57,31 @@ def test_memory_is_read_from_the_log():
     assert read_bytes(log, "Max Scratch Memory") is None
 
 
+def test_of_several_profiles_the_largest_memory_counts():
+    log = [f"Total Activation Memory: {count} bytes" for count in (12, 265, 100)]
+    assert read_bytes(log, "Total Activation Memory") == 265
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (
+            "conv1_U1_myl0_1",
+            "__myl_Cast_myl0_2",
+            "__myl_Cast_myl3_1",
+            "conv1 [profile 1]_U1_myl3_2",
+        ),
+        ("conv1", "reformat", "conv1 [profile 1]", "reformat [profile 1]"),
+    ],
+    ids=["rtx", "full"],
+)
+def test_a_kernel_is_of_the_profile_that_it_or_another_of_its_graph_names(names: tuple[str, ...]):
+    line = "Name: {}, LayerType: kgen, Inputs: [], Constants: [], Outputs: [], Metadata: "
+    found = read_kernels(["\n".join(["Layers:", *map(line.format, names)])])
+    assert found is not None
+    assert [item.profile for item in found] == [0, 0, 1, 1]
+
+
 FULL = "\n".join(
     [
         "Layers:",

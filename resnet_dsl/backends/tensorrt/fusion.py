@@ -72,6 +72,10 @@ class FusionReport:
     """Operations that no kernel names: the builder has done without them, or made them a view."""
     totals: Totals
     memory: Memory
+    profile: int = 0
+    """The number of the profile that these are the kernels of."""
+    shapes: str = ""
+    """What it takes, where there are others: `batch 1/8/64`."""
 
     @property
     def additions(self) -> tuple[Join, ...]:
@@ -105,6 +109,8 @@ class FusionReport:
             "product": self.product,
             "version": self.version,
             "targets": [f"sm{target}" for target in self.targets],
+            "profile": self.profile,
+            "shapes": self.shapes or None,
             "totals": asdict(self.totals),
             "memory": asdict(self.memory),
             "joins": [
@@ -120,17 +126,28 @@ class FusionReport:
         }
 
 
-def fusion_report(graph: Graph | None, report: EngineReport) -> FusionReport | None:
-    """What became of the graph's operations, by the engine's build log; None where the log has no table of kernels.
+def fusion_reports(graph: Graph | None, report: EngineReport) -> tuple[FusionReport, ...]:
+    """What became of the graph's operations in each profile; none where the log has no table of kernels."""
+    numbers = range(max(1, len(report.profiles)))
+    found = [fusion_report(graph, report, number) for number in numbers]
+    return tuple(item for item in found if item is not None)
+
+
+def fusion_report(
+    graph: Graph | None, report: EngineReport, profile: int = 0
+) -> FusionReport | None:
+    """What became of the graph's operations in one profile, by the engine's build log; None where the log has no table
+    of kernels, or none for this profile.
 
     `graph` is the one that the ONNX file was written from. Without it, for a file of another's, the operations are
     those that the parser logged, and there are no blocks.
     """
-    if report.kernels is None:
+    launched = [item for item in report.kernels or () if item.profile == profile]
+    if not launched and (profile or report.kernels is None):
         return None
     log = [line.text for line in report.log]
     operations = parsed_operations(log) if graph is None else operations_of(graph)
-    kernels = fuse(report.kernels, operations, _batch(report))
+    kernels = fuse(launched, operations, _batch(report, profile))
     joins = joins_of(kernels, operations)
     return FusionReport(
         name=report.engine.stem if graph is None else graph.name,
@@ -149,14 +166,15 @@ def fusion_report(graph: Graph | None, report: EngineReport) -> FusionReport | N
             activations=report.scratch_memory,
             scratch=read_bytes(log, "Max Scratch Memory"),
         ),
+        profile=profile,
+        shapes=str(report.profiles[profile]) if len(report.profiles) > 1 else "",
     )
 
 
-def _batch(report: EngineReport) -> int | None:
-    """The batch of an engine that takes one only."""
-    batches = {profile.batch for profile in report.profiles}
-    if len(batches) == 1:
-        (batch,) = batches
+def _batch(report: EngineReport, profile: int) -> int | None:
+    """The batch of a profile, or an engine, that takes one only."""
+    if report.profiles:
+        batch = report.profiles[profile].batch
         return batch.min if batch.min == batch.max else None
     shapes = [tensor.shape for tensor in report.inputs]
     return shapes[0][0] if shapes and shapes[0] and shapes[0][0] > 0 else None

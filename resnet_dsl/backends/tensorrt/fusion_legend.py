@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def title(report: FusionReport) -> str:
     """`resnet50 in fp16: 58 kernels`."""
     rest = "" if report.rest is None else f", the rest in {report.rest}"
-    return f"{report.name} in {report.precision}{rest}: {len(report.kernels)} kernels"
+    shapes = f", {report.shapes}" if report.shapes else ""
+    return f"{report.name} in {report.precision}{rest}{shapes}: {len(report.kernels)} kernels"
 
 
 def head(report: FusionReport, found: Sequence[Row], scale: float) -> Iterator[str]:

@@ -37,10 +37,11 @@ _NAMED = 3
 
 
 def summary(report: FusionReport) -> list[str]:
-    """Four to six lines, as the other commands print facts."""
+    """Four to seven lines, as the other commands print facts."""
     totals, memory = report.totals, report.memory
     roles = [f"{totals.roles[role]} {text}" for role, text in ROLES.items() if role in totals.roles]
-    lines = wrap(
+    lines = [f"profile   {report.shapes}"] if report.shapes else []
+    lines += wrap(
         f"kernels   {totals.kernels}: {', '.join(roles)}", WIDTH, subsequent_indent=" " * 10
     )
     for kind, title in (("add", "residual addition"), ("gate", "gate")):
@@ -64,7 +65,7 @@ def summary(report: FusionReport) -> list[str]:
         )
         if count is not None
     ]
-    lines += [f"memory    {', '.join(held)}"] if held else []
+    lines += [f"memory    {', '.join(held)}"] if held and report.profile == 0 else []
     lines += [f"traffic   {_traffic(report)}"] if totals.bytes_moved is not None else []
     return lines
 

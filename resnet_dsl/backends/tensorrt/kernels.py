@@ -8,14 +8,16 @@ With profiling verbosity DETAILED, the builder logs one line a layer, brackets n
 Full TensorRT has `Format/Datatype: Thirty-two wide channel vectorized row major Int8 format` for the last two fields
 of a tensor, and `Weights: {"Type": "Half", "Count": 23232}, Bias: {…}` for constants.
 
-The metadata names the ONNX nodes that were fused into the kernel, which here are the spec's blocks.
+The metadata names the ONNX nodes that were fused into the kernel, which here are the spec's blocks. An engine of
+several profiles has kernels for each, of which a call launches its own. From the second on they bear it in their names,
+`conv1 [profile 1]_U1_myl1_2`, or belong to a graph (`_myl1`) in which another one does.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 BOOKKEEPING = frozenset({"shape_call", "signal", "wait"})
 """Layers that launch no kernel: host arithmetic on shapes, and the order of two streams."""
@@ -43,6 +45,8 @@ class Kernel:
     constants: tuple[KernelTensor, ...] = ()
     """Weights, biases and scales, as the engine keeps them."""
     tactic: str = ""
+    profile: int = 0
+    """The number of the optimisation profile that it is launched in."""
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -60,6 +64,8 @@ class Kernel:
         )
 
 
+_PROFILE = re.compile(r" \[profile (\d+)\]")
+_GRAPH = re.compile(r"_myl(\d+)_\d+$")
 _GENERATED = re.compile(r"__myl_([A-Za-z]+)_myl")
 _STEP = re.compile("[A-Z][a-z0-9]*")
 _MATRIX = re.compile(r"corr|conv(?!ert)|gemm|matmul|matrix|fullyconn|^fc$", re.IGNORECASE)
@@ -105,7 +111,23 @@ def read_kernels(log: Iterable[str]) -> tuple[Kernel, ...] | None:
                     tactic="" if tactic is None else tactic[1],
                 )
             )
-    return tuple(found) if seen else None
+    return tuple(_with_profiles(found)) if seen else None
+
+
+def _with_profiles(kernels: Sequence[Kernel]) -> Iterator[Kernel]:
+    """The kernels with their profiles: by their own names, or by those of others in the same graph."""
+    own = [_PROFILE.search(item.name) for item in kernels]
+    graphs = [_GRAPH.search(item.name) for item in kernels]
+    of_graph = {
+        graph[1]: int(mark[1])
+        for mark, graph in zip(own, graphs, strict=True)
+        if mark is not None and graph is not None
+    }
+    for item, mark, graph in zip(kernels, own, graphs, strict=True):
+        if mark is not None:
+            yield replace(item, profile=int(mark[1]))
+        else:
+            yield replace(item, profile=of_graph.get(graph[1], 0) if graph is not None else 0)
 
 
 def _tensors(line: str, section: str) -> Iterator[KernelTensor]:
@@ -136,10 +158,8 @@ def _weights(line: str) -> Iterator[KernelTensor]:
 
 
 def read_bytes(log: Iterable[str], label: str) -> int | None:
-    """The number in a line such as "Max Scratch Memory: 181600256 bytes"; None where there is none."""
+    """The number in a line such as "Max Scratch Memory: 181600256 bytes", the largest where each profile has its line;
+    None where there is none."""
     pattern = re.compile(rf"{re.escape(label)}: (\d+) bytes")
-    for message in log:
-        found = pattern.search(message)
-        if found is not None:
-            return int(found[1])
-    return None
+    found = [item for message in log if (item := pattern.search(message)) is not None]
+    return max((int(item[1]) for item in found), default=None)

@@ -112,6 +112,7 @@ class Engine(_Model):
     inputs: Annotated[tuple[Tensor, ...], Field(max_length=1000)]
     outputs: Annotated[tuple[Tensor, ...], Field(max_length=1000)]
     kernels: Annotated[int, Field(ge=0)] | None = None
+    """Those of a call in the first profile."""
     compatibility: Compatibility = Compatibility()
     refit: bool = False
     executed: bool = False
@@ -201,7 +202,7 @@ def manifest(
         profiles=report.profiles,
         inputs=report.inputs,
         outputs=report.outputs,
-        kernels=None if report.kernels is None else len(report.kernels),
+        kernels=None if report.kernels is None else len(report.launched),
         compatibility=compatibility or Compatibility(),
         refit=refit,
     )

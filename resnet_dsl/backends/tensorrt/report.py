@@ -39,7 +39,7 @@ class EngineReport:
     peak_memory: int | None
     """Bytes that the child held at most; None where the system does not say."""
     kernels: tuple[Kernel, ...] | None
-    """In launch order; None where the build log has no table of them."""
+    """Of all profiles, in launch order; None where the build log has no table of them."""
     weight_memory: int | None
     """Bytes of weights, by the build log."""
     scratch_memory: int | None
@@ -61,6 +61,11 @@ class EngineReport:
     onnx_sha256: str = ""
     """Of the graph that it was built from."""
 
+    @property
+    def launched(self) -> tuple[Kernel, ...]:
+        """The kernels of a call in the first profile; without a table of them, none."""
+        return tuple(item for item in self.kernels or () if item.profile == 0)
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`: everything but the log. Kernels are listed by name, kind and nodes."""
         return {
@@ -81,12 +86,17 @@ class EngineReport:
             "peak_memory": self.peak_memory,
             "weight_memory": self.weight_memory,
             "scratch_memory": self.scratch_memory,
-            "kernel_count": None if self.kernels is None else len(self.kernels),
+            "kernel_count": None if self.kernels is None else len(self.launched),
             "kernel_kinds": None if self.kernels is None else self.kernel_kinds(),
             "kernels": None
             if self.kernels is None
             else [
-                {"name": item.name, "kind": item.kind, "nodes": list(item.nodes)}
+                {
+                    "name": item.name,
+                    "kind": item.kind,
+                    "nodes": list(item.nodes),
+                    "profile": item.profile,
+                }
                 for item in self.kernels
             ],
             "gpu": self.gpu,
@@ -97,8 +107,8 @@ class EngineReport:
         }
 
     def kernel_kinds(self) -> dict[str, int]:
-        """How many kernels there are of each kind, by kind."""
-        return dict(sorted(Counter(item.kind for item in self.kernels or ()).items()))
+        """How many of the kernels of a call there are of each kind, by kind."""
+        return dict(sorted(Counter(item.kind for item in self.launched).items()))
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

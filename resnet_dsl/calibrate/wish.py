@@ -19,7 +19,7 @@ IMAGES = 512
 """How many images a network is calibrated with: Wu et al. 2020, section 4, found no gain beyond."""
 RANGE_IMAGES = 128
 """How many are looked at to see whether fp16 holds all values."""
-METHOD: Method = "mse"
+METHOD: Method = "entropy"
 BUDGET = 0.5
 
 

@@ -84,7 +84,7 @@ CalibrationImages = Annotated[
 ]
 CalibrationMethod = Annotated[
     Method | None,
-    typer.Option("--calibration-method", help="How ranges are chosen [mse].", show_default=False),
+    typer.Option("--calibration-method", help="How ranges are chosen [entropy].", show_default=False),
 ]
 Percentile = Annotated[
     float | None,

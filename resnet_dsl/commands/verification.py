@@ -76,12 +76,14 @@ class _Verification:
         from resnet_dsl.verify.numbers import digest
         from resnet_dsl.verify.proof import prove
         from resnet_dsl.verify.reference import Reference
+        from resnet_dsl.verify.walk import silent
 
         images = self._images()
         weights = self._weights()
         probe = first(images, PROBED)
         progress = stack.enter_context(bar("verifying", "operations"))
-        reference = Reference(self.compilation, weights, probe, tick=progress.add)
+        tick = silent if self.quiet else progress.add
+        reference = Reference(self.compilation, weights, probe, tick=tick)
         collected = Collector(self.request, self.subject, weights, folder).collect(files, reference)
         self.notes += collected.notes
         if not self.quiet:
@@ -167,6 +169,7 @@ class _Verification:
         from resnet_dsl.verify.agreement import Agreement, agreements
         from resnet_dsl.verify.images import BATCH
         from resnet_dsl.verify.proof import Finding
+        from resnet_dsl.verify.walk import silent
 
         counted = [Agreement() for _ in proofs]
         graph = self.compilation.graph
@@ -178,7 +181,8 @@ class _Verification:
         with bar("deciding") as progress:
             if not self.quiet:
                 progress.begin(images.count)
-            found = agreements(deciding, reference, images, BATCH, progress.add)
+            tick = silent if self.quiet else progress.add
+            found = agreements(deciding, reference, images, BATCH, tick)
         for place, agreement in zip(places, found, strict=True):
             counted[place] = agreement
             if not agreement.holds:

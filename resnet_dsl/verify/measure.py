@@ -57,9 +57,7 @@ ROOM = 1.001
 
 def measure(step: Step) -> Measured:
     """How far a value is from what it must be."""
-    wanted, found = step.wanted, step.found
-    off = (found - wanted).abs()
-    off = torch.where(torch.isfinite(off), off, inf)
+    off = distance(step.found, step.wanted)
     off_rms = mean_over_channel(off.square()).sqrt()
     if step.error is None:
         peak, bound = torch.zeros(()), torch.zeros_like(off_rms)
@@ -71,7 +69,7 @@ def measure(step: Step) -> Measured:
         step.node.block,
         step.node.group,
         off.numel(),
-        _rms(wanted),
+        _rms(step.wanted),
         float(off.max()),
         float(peak.max()),
         _rms(off),
@@ -80,6 +78,15 @@ def measure(step: Step) -> Measured:
         float(parts.max()),
         int(parts.argmax()),
     )
+
+
+def distance(found: Tensor, wanted: Tensor) -> Tensor:
+    """How far a value is from what it must be, element for element: infinitely, where its shape is another or it is no
+    number."""
+    if found.shape != wanted.shape:
+        return torch.full_like(wanted, inf)
+    off = (found - wanted).abs()
+    return torch.where(torch.isfinite(off), off, inf)
 
 
 def mean_over_channel(squares: Tensor) -> Tensor:

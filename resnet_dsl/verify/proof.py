@@ -22,16 +22,16 @@ import torch
 from torch import Tensor
 
 from resnet_dsl.errors import CompileError
-from resnet_dsl.ir.graph import Constant, Graph, Node
+from resnet_dsl.ir.graph import Constant, Graph
 from resnet_dsl.ir.ops import Cast, Dequantize, Quantize
 from resnet_dsl.verify.ends import counterparts
 from resnet_dsl.verify.exact import computed, departures, exact
-from resnet_dsl.verify.measure import Measured, measure
+from resnet_dsl.verify.measure import Measured, distance, measure
 from resnet_dsl.verify.reference import Reference
-from resnet_dsl.verify.rounding import student
-from resnet_dsl.verify.spread import CHANCE, SEEDS, Spread, spread
+from resnet_dsl.verify.rounding import FLOAT32
+from resnet_dsl.verify.spread import Spread, spread
 from resnet_dsl.verify.targets import About, Target
-from resnet_dsl.verify.walk import in_step, run
+from resnet_dsl.verify.walk import Step, in_step
 
 Question: TypeAlias = Literal["passes", "weights", "arithmetic", "values", "result", "agreement"]
 
@@ -116,29 +116,35 @@ def _why(error: CompileError) -> str:
 
 
 def _passes(graph: Graph, reference: Reference) -> list[Finding]:
-    """The target's graph with exact weights, casts and codes left out, must be the reference but for the rounding of
-    float64, which is 2**-29 of that of float32; folding takes a few operations more, for which 16 is room."""
-    wanted = reference.spreads
+    """The target's graph with exact weights, and without casts and codes, must be the reference, block for block from
+    the reference's own values, but for the rounding of float64, which is 2**-29 of that of float32; folding takes a
+    few operations more, for which 16 is room."""
+    if graph == reference.graph:
+        return []
+    ends = reference.spreads
     meaning = {
-        own: name for own, name in counterparts(graph, reference.graph).items() if name in wanted
+        own: name for own, name in counterparts(graph, reference.graph).items() if name in ends
     }
-    ideal = _without_codes(graph)
-    values = run(
-        ideal, partial(_exact, reference), reference.images, lambda node: node.name in meaning
+
+    def known(name: str) -> Tensor | None:
+        return ends[meaning[name]].exact if name in meaning else None
+
+    numbers = partial(_exact, reference)
+    steps = in_step(
+        _without_codes(graph), numbers, reference.images, known, FLOAT32, reference.tick
     )
-    room = 16 * 2.0**-29 * student(SEEDS, CHANCE)
-    for own, value in values.items():
-        end = wanted[meaning[own]]
-        off = float((value - end.exact).abs().max())
-        if not off <= room * end.largest + 1e-300:
-            block = reference.ends[meaning[own]]
+    for step in steps:
+        off = (step.wanted - step.found).abs()
+        room = 0.0 if step.error is None else 16 * 2.0**-29 * step.error.peak.double()
+        if not bool((off <= room).all()):
+            block = reference.ends[meaning[step.node.name]]
             return [
                 Finding(
                     "passes",
                     block,
-                    own,
-                    _part(off, room * end.largest),
-                    f"the graph that was compiled computes something else than the spec says, from `{block}` on",
+                    step.node.name,
+                    float((off / (room + 1e-300)).max()),
+                    f"the graph that was compiled computes something else than the spec says in `{block}`",
                 )
             ]
     return []
@@ -186,13 +192,16 @@ def _arithmetic(
         measured = measure(step)
         found.steps.append(measured)
         if not measured.holds:
-            found.findings.append(_off(step.node, measured))
+            found.findings.append(_off(step, measured))
 
 
-def _off(node: Node, measured: Measured) -> Finding:
+def _off(step: Step, measured: Measured) -> Finding:
+    node = step.node
     worst = f"{measured.largest:.2g} off, where {measured.largest_bound:.2g} is the most"
     if measured.of_peak <= 1:
         worst = f"channel {measured.channel} is off by {measured.of_rms:.2g} times what rounding explains"
+    if step.found.shape != step.wanted.shape:
+        worst = f"its shape is {tuple(step.found.shape)} and not {tuple(step.wanted.shape)}"
     return Finding(
         "arithmetic",
         measured.block or measured.group,
@@ -245,7 +254,7 @@ def compare(
     """A target's value beside the reference's of a name."""
     wanted = reference.spreads[name].exact
     rms_bound, largest_bound = end.bounds(wanted)
-    off = (value.to(torch.float64) - wanted).abs()
+    off = distance(value.to(torch.float64), wanted)
     return Compared(
         name,
         reference.ends[name],

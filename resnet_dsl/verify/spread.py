@@ -6,6 +6,7 @@ Parker, Pierce & Eggert 2000, Comput. Sci. Eng. 2(4). How far the copies are fro
 of one more computation, the target's, does; that of a chain of hundreds of operations is found so, with all that
 amplifies, averages or cancels it on the way, where bounds of single operations, multiplied up, say nothing any more.
 
+The copies are computed in float32, whose own rounding adds what a computation has anyway, a tenth of the noise or less.
 The errors of a target's rounding follow from what is rounded: equal numbers, as in an image's plain background, are off
 by the same amount, so that a mean over them does not average it away. The noise is therefore a hash of the number (as
 float32) and the copy, of unit variance.
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor
 
 from resnet_dsl.ir.graph import Graph, Node
-from resnet_dsl.ir.ops import Dequantize, Quantize
+from resnet_dsl.ir.ops import Quantize
 from resnet_dsl.verify.bounds import error_of
 from resnet_dsl.verify.interpreter import apply
 from resnet_dsl.verify.rounding import Arithmetic, student
@@ -64,7 +65,6 @@ def spread(
     tick: Tick = silent,
 ) -> dict[str, Spread]:
     """What rounding does to the values of the nodes that are to be kept, by name."""
-    gain = _gain(graph)
     freed = last_reads(graph)
     values = {0: images.to(torch.float64)}
     copies = {0: images.to(torch.float32).repeat(SEEDS, 1, 1, 1)}
@@ -79,30 +79,19 @@ def spread(
             none = [None] * len(operands)
             error = error_of(node.op, computing(node), operands, none, constants, exact, arithmetic)
             if error is not None:
-                size = (error.variance + error.fixed.square()).sqrt_().mul_(gain)
+                size = (error.variance + error.fixed.square()).sqrt_()
                 disturbed = _disturb(disturbed, exact, size, number)
         values[number], copies[number] = exact, disturbed
         if kept(node):
-            found[node.name] = _spread(exact, disturbed, gain)
+            found[node.name] = _spread(exact, disturbed)
         for value in freed.get(number, ()):
             del values[value], copies[value]
         tick(1)
     return found
 
 
-def _gain(graph: Graph) -> float:
-    """By what the noise is enlarged and its effect made smaller again: the copies are computed in float32, and where
-    the noise is that of float32 too, their own rounding would be part of it. Errors that are a thousandth of a value
-    still add up as small ones do."""
-    narrow = any(
-        node.dtype != "float32" or isinstance(node.op, Quantize | Dequantize)
-        for node in graph.nodes
-    )
-    return 1.0 if narrow else 256.0
-
-
-def _spread(exact: Tensor, copies: Tensor, gain: float) -> Spread:
-    off = (copies.reshape(SEEDS, *exact.shape) - exact).abs_().div_(gain)
+def _spread(exact: Tensor, copies: Tensor) -> Spread:
+    off = (copies.reshape(SEEDS, *exact.shape) - exact).abs_()
     largest = off.flatten(1).amax(1)
     return Spread(exact, float(off.square_().mean().sqrt()), float(largest.square().mean().sqrt()))
 

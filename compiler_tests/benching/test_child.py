@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from compiler_tests.benching.fakes import FAKE, alive, load
+from compiler_tests.commands.running import environment
 from resnet_dsl.bench.child import Child
-from resnet_dsl.bench.messages import Failed, Loaded, Measure, Measured, Prepare, Prepared
+from resnet_dsl.bench.messages import (
+    Failed,
+    Load,
+    Loaded,
+    Measure,
+    Measured,
+    Prepare,
+    Prepared,
+    ask,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
 
@@ -79,3 +91,23 @@ def test_a_child_has_threads_of_its_number_that_do_not_spin() -> None:
         child.end()
     assert isinstance(answer, Loaded)
     assert answer.about == {"OMP_NUM_THREADS": "3", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def test_a_worker_ends_with_who_asks_it_even_in_the_middle_of_a_call(tmp_path: Path) -> None:
+    module = tmp_path / "resnet_dsl_sleeper.py"
+    module.write_text("import time\n\ndef open_runner(load):\n    time.sleep(600)\n")
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import resnet_dsl_sleeper as module;"
+        "sys.modules['resnet_dsl.bench.runners.sleeper'] = module;"
+        "from resnet_dsl.bench.worker import main; main()"
+    )
+    request = Load("sleeper", "fp32", "cpu", 1, "net", [3, 8, 8])
+    process = subprocess.Popen(
+        (sys.executable, "-c", script, str(tmp_path)), stdin=subprocess.PIPE, env=environment()
+    )
+    assert process.stdin is not None
+    process.stdin.write(ask(request))
+    process.stdin.flush()
+    time.sleep(0.5)
+    process.stdin.close()
+    assert process.wait(30) == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -43,7 +44,7 @@ def test_each_batch_size_is_measured_once_a_round() -> None:
 def test_no_backend_is_always_the_first() -> None:
     said: list[str] = []
     measure("fast", "slow", batches=(4,), said=said)
-    titles = [line.split(", ")[1] for line in said if line.startswith("round")]
+    titles = [re.split(", | \\(", line)[1] for line in said if line.startswith("round")]
     first, second = candidate(0).title, candidate(1).title
     assert titles == [first, second, second, first, first, second]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from time import monotonic
 from typing import TypeAlias
 
 from resnet_dsl.bench.candidates import Absent, Candidate
@@ -69,17 +70,24 @@ def run(
             if product is not None:
                 products.append(product)
                 results.peaks[load.precision] = product.peak
+        begun = monotonic()
         for turn in range(plan.rounds):
-            told = f"round {turn + 1} of {plan.rounds}"
+            passed = monotonic() - begun
+            end = begun + passed * plan.rounds / turn if turn else None
             results.rounds = turn + 1
+
+            def tell(what: str, turn: int = turn, end: float | None = end) -> None:
+                left = "" if end is None else f" ({max(0.0, end - monotonic()):.0f} s left)"
+                say(f"round {turn + 1} of {plan.rounds}: {what}{left}")
+
             for product in products:
-                say(f"{told}: matrix product {product.peak.precision}")
+                tell(f"matrix product {product.peak.precision}")
                 product.measure(plan)
             for batch in results.batches:
                 for place in range(len(running)):
                     row, child = running[(place + turn) % len(running)]  # no one is always first
                     if batch in row.points:
-                        say(f"{told}: batch {batch}, {row.candidate.title}")
+                        tell(f"batch {batch}, {row.candidate.title}")
                         _measure(row, batch, child, plan)
         results.complete = True
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from resnet_dsl.bench.messages import (
@@ -140,11 +142,20 @@ def main() -> None:
     """Answer until there are no more questions."""
     answers = os.dup(1)
     os.dup2(2, 1)
+    lines: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
     worker = Worker()
-    for line in sys.stdin:
-        data = memoryview(tell(worker.answer(asked(line))))
+    while True:
+        data = memoryview(tell(worker.answer(asked(lines.get()))))
         while data:
             data = data[os.write(answers, data) :]
+
+
+def _read(lines: SimpleQueue[str]) -> None:
+    """Take requests in; when there can be no more, since the parent has ended, end at once, whatever is being done."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from compiler_tests.graphs import residual_net
 from resnet_dsl.errors import CompileError
-from resnet_dsl.ir.graph import Constant, DType, FoldedBias, FoldedWeight, Norm, Stored
+from resnet_dsl.ir.graph import Constant, DType, FoldedBias, FoldedWeight, Norm, Scales, Stored
 from resnet_dsl.ir.ops import Init
 from resnet_dsl.weights.state import entries
 from resnet_dsl.weights.store import (
@@ -98,7 +99,24 @@ def test_a_weight_beyond_float16_is_an_error_that_says_what_to_do():
     ) as caught:
         materialise(constant(WEIGHT, "float16"), weights)
     assert caught.value.diagnostics[0].code == "RD511"
-    assert caught.value.diagnostics[0].hint == "bf16 has the range of float32"
+    assert caught.value.diagnostics[0].hint == (
+        "take bf16, which has the range of fp32; or leave the layer in fp32, "
+        "with --precision fp16 --keep conv"
+    )
+
+
+def test_so_is_one_whose_codes_stand_for_more_than_float16_holds():
+    kept = replace(constant(WEIGHT, "float16"), encoding="int8")
+    for size, fits in ((65000.0, True), (65504.0, False)):
+        weights = LoadedWeights({"conv.weight": np.full((4, 3, 3, 3), size, np.float32)})
+        scales = replace(
+            kept, name="conv.weight_scale", shape=(4,), source=Scales(kept), encoding=None
+        )
+        if fits:
+            assert np.isfinite(materialise(scales, weights) * np.float16(127)).all()
+            continue
+        with pytest.raises(CompileError, match=r"`conv\.weight` holds 65532, and float16 ends"):
+            materialise(scales, weights)
 
 
 @pytest.mark.parametrize("variance", [-1.0, float("nan")])

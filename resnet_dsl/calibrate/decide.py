@@ -3,9 +3,10 @@ type could not hold, and for `auto` the fastest mix within a loss of accuracy.""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ from resnet_dsl.calibrate.parts import nodes_in
 from resnet_dsl.calibrate.wish import BUDGET, IMAGES, METHOD, RANGE_IMAGES, Wish
 from resnet_dsl.compiler import Compilation
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.ir.graph import Graph
+from resnet_dsl.ir.graph import Graph, Node
+from resnet_dsl.ir.ops import Add, Multiply
+from resnet_dsl.needs import require
+from resnet_dsl.passes.names import distinct, value_names
 from resnet_dsl.passes.numbers import Numbers, Precision
 
 if TYPE_CHECKING:
@@ -65,13 +69,25 @@ def decide(
 def overflowing(graph: Graph, largest: Mapping[str, float]) -> dict[str, float]:
     """The nodes that read or make what fp16 could not hold, each with the largest magnitude of it."""
     bound = LARGEST_HALF / HEADROOM
-    names = ["input", *(node.name for node in graph.nodes)]
+    names = value_names(graph)
     found: dict[str, float] = {}
-    for node in graph.nodes:
-        around = [largest[names[value]] for value in node.inputs] + [largest[node.name]]
-        if max(around) > bound:
-            found[node.name] = max(around)
+    for number, node in enumerate(graph.nodes, start=1):
+        read = [largest[names[value]] for value in node.inputs]
+        most = max(*read, largest[names[number]], _on_the_way(node, read))
+        if most > bound:
+            found[node.name] = most
     return found
+
+
+def _on_the_way(node: Node, read: Sequence[float]) -> float:
+    """The largest magnitude that a sum or product of several may have before the last of them has come in."""
+    match node.op:
+        case Add() if len(read) > 2:
+            return sum(read[:-1])
+        case Multiply() if len(read) > 2:
+            return max(prod(read[:count]) for count in range(2, len(read)))
+        case _:
+            return 0.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ class _Decision:
             return replace(plain, notes=(_unchecked("the weights are untrained"),))
         try:
             feed = self._feed("train", self.wish.images or RANGE_IMAGES)
-            calibration = self._calibrated(feed, None)
+            calibration = self._calibrated(feed)
         except CompileError as error:
             if self.wish.place is not None:
                 raise
@@ -113,7 +129,7 @@ class _Decision:
         narrow: Precision = AUTO if wish.precision == "auto" else wish.precision
         feed = self._needed_feed()
         whole = Numbers(narrow, wish.others, wish.runtime, floating=self.kept)
-        calibration = self._calibrated(feed, None)
+        calibration = self._calibrated(feed)
         overflow = {}
         if wish.others == "fp16":
             overflow = overflowing(self.graph, _largest(calibration, self.graph))
@@ -169,6 +185,8 @@ class _Decision:
             budget = BUDGET if wish.budget is None else wish.budget
             mix = search(units, budget, measure, wide)
         floating = self.kept.union(*(unit.nodes for unit in mix.wide))
+        if len(mix.wide) == len(units):  # what has no multiply-adds is in no unit
+            floating = frozenset(node.name for node in self.graph.nodes)
         return replace(
             whole,
             numbers=self._ranged(replace(whole.numbers, floating=floating), seen),
@@ -214,16 +232,18 @@ class _Decision:
             self.compilation, self.file, wish.place, "test" if split == "test" else "train", count
         )
 
-    def _calibrated(self, feed: Feed, names: tuple[str, ...] | None) -> Calibration:
+    def _calibrated(self, feed: Feed) -> Calibration:
+        require("onnx", "onnxruntime")
         from resnet_dsl.calibrate.calibrate import calibrate
 
         with self.bar("calibrating") as progress:
-            return calibrate(self.graph, self.weights, feed, self.folder, names, progress=progress)
+            return calibrate(
+                distinct(self.graph), self.weights, feed, self.folder, progress=progress
+            )
 
 
 def _largest(calibration: Calibration, graph: Graph) -> dict[str, float]:
-    names = ("input", *(node.name for node in graph.nodes))
-    return {name: calibration.largest(name) for name in names}
+    return {name: calibration.largest(name) for name in value_names(graph)}
 
 
 def _warnings(wish: Wish, narrow: Precision) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +20,12 @@ from resnet_dsl.commands.run import RESOLVED, standardised
 from resnet_dsl.compiler import FP32, Compilation, compile_spec, resolved, torch_source
 from resnet_dsl.ir.ops import Activation, BatchNorm, Conv, FrozenBatchNorm, GroupNorm
 from resnet_dsl.needs import require
+from resnet_dsl.passes.manager import run
 from resnet_dsl.passes.numbers import Numbers
 from resnet_dsl.render import safe
 
 if TYPE_CHECKING:
+    from resnet_dsl.backends.onnx.options import OnnxOptions
     from resnet_dsl.backends.onnx.writer import OnnxReport
     from resnet_dsl.calibrate.decided import Decided
     from resnet_dsl.ir.graph import Graph
@@ -75,6 +77,7 @@ def build(spec: str, options: BuildOptions) -> Outcome:
         if options.write_weights or (options.weights is not None and "onnx" not in options.targets):
             _weights(artifacts, compilation, weights, options)
         if "onnx" in options.targets:
+            check_onnx(compilation, options)
             decided = decided_for(compilation, weights, options, folder)
             outcome.lines += decided.lines()
             outcome.notes += [("numbers", note) for note in decided.notes]
@@ -176,20 +179,13 @@ def write_onnx(
     suffix: str = "",
 ) -> OnnxReport:
     """Write `<name><suffix>.onnx`, and its data file where one is asked for or needed."""
-    from resnet_dsl.backends.onnx.options import (
-        OnnxOptions,
-        byte_size,
-        constants_of,
-        needs_external_data,
-    )
+    from resnet_dsl.backends.onnx.options import byte_size, constants_of, needs_external_data
     from resnet_dsl.backends.onnx.writer import write_model
 
     graph = compilation.inference_graph(
         fold=options.fold, numbers=numbers, fixed_size=not options.dynamic_size
     )
-    choices = OnnxOptions(
-        options.opset, options.dynamic_size, options.outputs, options.external_data
-    )
+    choices = onnx_options(options)
     model = f"{compilation.spec.name}{suffix}.onnx"
     constants = constants_of(graph)
     check_room(artifacts.folder, model, ((item.name, byte_size(item)) for item in constants))
@@ -199,6 +195,29 @@ def write_onnx(
             return write_model(graph, weights, stream, choices)
         data = stack.enter_context(artifacts.binary(f"{model}.data"))
         return write_model(graph, weights, stream, choices, data=data, location=f"{model}.data")
+
+
+def onnx_options(options: BuildOptions) -> OnnxOptions:
+    """How the ONNX file is to be written."""
+    from resnet_dsl.backends.onnx.options import OnnxOptions
+
+    return OnnxOptions(options.opset, options.dynamic_size, options.outputs, options.external_data)
+
+
+def check_onnx(compilation: Compilation, options: BuildOptions) -> None:
+    """Raise now what could not be written after minutes of calibration. Raises CompileError as `emit` does."""
+    from resnet_dsl.backends.onnx.emit import emit
+
+    wish = options.wish
+    if not (wish.quantised or wish.half):
+        return
+    graph = compilation.inference_graph(fold=options.fold, fixed_size=not options.dynamic_size)
+    precision = "int8" if wish.precision == "auto" else wish.precision
+    numbers = Numbers(precision, wish.others, wish.runtime)
+    plan = numbers.plan(graph)
+    if plan is not None:
+        numbers = replace(numbers, ranges=dict.fromkeys(plan.ranges, 1.0))
+    emit(run(graph, numbers.passes()), onnx_options(options))
 
 
 def _weights(
@@ -238,10 +257,7 @@ def again(command: str, spec: str, target: str, options: BuildOptions) -> str:
     """The command that takes the same network, with the same numbers, to another target."""
     words = ["resnet-dsl", command, no_option(spec)]
     words += ["--target", target]
-    if options.wish.precision != "fp32":
-        words += ["--precision", options.wish.precision]
-    if options.wish.place is not None:
-        words += ["--calibration", options.wish.place]
+    words += _numbers(options.wish)
     for override in options.overrides:
         words += ["--set", override]
     if options.weights is not None:
@@ -251,3 +267,19 @@ def again(command: str, spec: str, target: str, options: BuildOptions) -> str:
     if options.out is not None:
         words += ["--out", shell_path(options.out)]
     return shlex.join(words)
+
+
+def _numbers(wish: Wish) -> list[str]:
+    """The options by which a command asks for the same numbers; but for the runtime, which the target decides."""
+    given = {
+        "--precision": wish.precision if wish.precision != "fp32" else None,
+        "--rest": wish.rest,
+        "--calibration": wish.place,
+        "--calibration-images": wish.images,
+        "--calibration-method": wish.method,
+        "--percentile": wish.percent,
+        "--accuracy-budget": wish.budget,
+        "--accuracy-images": wish.accuracy_images,
+    }
+    pairs = [(name, f"{value}") for name, value in given.items() if value is not None]
+    return [word for pair in [*pairs, *(("--keep", part) for part in wish.keep)] for word in pair]

@@ -48,12 +48,12 @@ from resnet_dsl.ir.ops import (
     Quantize,
     Subsample,
 )
+from resnet_dsl.passes.names import free, value_names
 from resnet_dsl.passes.rewrite import with_nodes
 
 Placement: TypeAlias = Literal["tensorrt", "onnxruntime"]
 NarrowType: TypeAlias = Literal["int8", "float8_e4m3fn"]
 
-INPUT = "input"
 _WEIGHTED = (Conv, Linear)
 _TRANSPARENT = (MaxPool, Flatten, Subsample, PadChannels)
 _IN_CODES = (Conv, Linear, Add, AvgPool, AdaptiveAvgPool, MaxPool, Concat)
@@ -63,8 +63,8 @@ _NOT_NEGATIVE = ("relu", "relu6", "sigmoid", "hardsigmoid", "softplus")
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value that is quantised: its name, the name of the value whose range its scale is from, and whether it can be
-    negative."""
+    """A value that is quantised: its name (`names.value_names`), that of the value whose range its scale is from, and
+    whether it can be negative."""
 
     name: str
     ranged_by: str
@@ -134,6 +134,8 @@ def quantize(graph: Graph, plan: Plan, ranges: Mapping[str, float]) -> Graph:
     """The graph quantised as planned; `ranges` are the largest magnitudes that each of `plan.ranges` keeps, beyond
     which it is clipped. Raises KeyError for a range that is missing."""
     kept = {value.name: value for value in plan.values}
+    names = value_names(graph)
+    used = {node.name for node in graph.nodes}
     dtype: CodeType = plan.dtype
     numbers = [0]
     codes: dict[int, int] = {}
@@ -141,7 +143,7 @@ def quantize(graph: Graph, plan: Plan, ranges: Mapping[str, float]) -> Graph:
 
     def pair(old: int, source: Node | None) -> None:
         """Quantise an old value, which has just been made."""
-        name = source.name if source else INPUT
+        name = names[old]
         value = kept.get(name)
         if value is None:
             return
@@ -151,7 +153,7 @@ def quantize(graph: Graph, plan: Plan, ranges: Mapping[str, float]) -> Graph:
             (source.shape, source.group, source.block) if source else (graph.input, "", "")
         )
         first = Node(
-            f"{name}.quantized",
+            free(f"{name}.quantized", used),
             Quantize(kind, scale, zero),
             (numbers[old],),
             shape,
@@ -161,7 +163,7 @@ def quantize(graph: Graph, plan: Plan, ranges: Mapping[str, float]) -> Graph:
         )
         second = replace(
             first,
-            name=f"{name}.dequantized",
+            name=free(f"{name}.dequantized", used),
             op=Dequantize(kind, scale, zero),
             inputs=(len(nodes) + 1,),
             dtype="float32",
@@ -199,6 +201,7 @@ class _Facts:
 
     def __init__(self, graph: Graph, wide: frozenset[str]) -> None:
         self.graph = graph
+        self.names = value_names(graph)
         self.narrow = [node.name not in wide for node in graph.nodes]
         self.readers: list[list[int]] = [[] for _ in range(len(graph.nodes) + 1)]
         for number, node in enumerate(graph.nodes, start=1):
@@ -281,10 +284,8 @@ class _Facts:
                 quantised.add(node.inputs[0])
 
     def value(self, number: int) -> Value:
-        return Value(self._name(number), self._name(self.ranged_by[number]), self.signed[number])
-
-    def _name(self, number: int) -> str:
-        return self.graph.nodes[number - 1].name if number else INPUT
+        ranged_by = self.names[self.ranged_by[number]]
+        return Value(self.names[number], ranged_by, self.signed[number])
 
     def _narrow(self, *kinds: type) -> Iterator[Node]:
         for node, narrow in zip(self.graph.nodes, self.narrow, strict=True):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import (
+    LARGEST_CODE,
     Codes,
     Constant,
     DType,
@@ -110,13 +111,11 @@ def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
     """
     source = constant.source
     if constant.encoding is not None:
-        steps = scales_of(constant, weights)
-        return _rounded(
-            decoded(_codes(constant, steps, weights), steps, constant.encoding), constant
-        )
+        found, steps = _encoded(constant, weights)
+        return _rounded(decoded(found, steps, constant.encoding), constant)
     match source:
         case Codes(of):
-            return _codes(of, scales_of(of, weights), weights)
+            return _encoded(of, weights)[0]
         case Scales(of):
             return _rounded(scales_of(of, weights), constant)
         case Stored(key, fill):
@@ -145,16 +144,26 @@ def materialise(constant: Constant, weights: Weights) -> NDArray[Any]:
 def scales_of(constant: Constant, weights: Weights) -> Array:
     """The scales of a constant with an encoding, (C,), rounded to the type in which they are kept. Raises CompileError
     as `materialise` does."""
+    return _scales_under(constant, materialise(_plain(constant), weights))
+
+
+def _scales_under(constant: Constant, plain: Array) -> Array:
+    """The scales of numbers that are to be encoded as a constant says."""
     assert constant.encoding is not None
-    exact = scales(materialise(_plain(constant), weights), constant.encoding)
+    exact = scales(plain, constant.encoding)
     if constant.dtype == "float16":
         exact = np.maximum(exact, np.float32(_SMALLEST_HALF))
-    return _as_float32(_rounded(exact, constant), constant.dtype)
+    steps = _as_float32(_rounded(exact, constant), constant.dtype)
+    _rounded(steps * np.float32(LARGEST_CODE[constant.encoding]), constant)  # which it refuses
+    return steps
 
 
-def _codes(constant: Constant, scale: Array, weights: Weights) -> NDArray[Any]:
+def _encoded(constant: Constant, weights: Weights) -> tuple[NDArray[Any], Array]:
+    """The codes of a constant, and the scales that they were made with."""
     assert constant.encoding is not None
-    return codes(materialise(_plain(constant), weights), scale, constant.encoding)
+    plain = materialise(_plain(constant), weights)
+    steps = _scales_under(constant, plain)
+    return codes(plain, steps, constant.encoding), steps
 
 
 def _plain(constant: Constant) -> Constant:
@@ -211,13 +220,13 @@ def _rounded(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
             with np.errstate(over="ignore"):
                 bits = bfloat16_bits(tensor.astype(np.float32, copy=False))
             if ((bits & 0x7FFF) == _BFLOAT16_INFINITY).any() and np.isfinite(tensor).all():
-                raise _too_large(tensor, constant, "3.39e38", "fp32 has a little more room")
+                raise _too_large(tensor, constant, "3.39e38", "fp32, which has a little more room")
             return bits
         case "float16":
             with np.errstate(over="ignore"):
                 half = tensor.astype(np.float16)
             if not np.isfinite(half).all() and np.isfinite(tensor).all():
-                raise _too_large(tensor, constant, "65504", "bf16 has the range of float32")
+                raise _too_large(tensor, constant, "65504", "bf16, which has the range of fp32")
             return half
         case "int8" | "uint8" | "float8_e4m3fn":
             raise ValueError(f"`{constant.name}` cannot be rounded to {dtype}: codes need scales")
@@ -225,14 +234,18 @@ def _rounded(tensor: NDArray[Any], constant: Constant) -> NDArray[Any]:
             assert_never(dtype)
 
 
-def _too_large(tensor: NDArray[Any], constant: Constant, largest: str, hint: str) -> CompileError:
+def _too_large(
+    tensor: NDArray[Any], constant: Constant, largest: str, instead: str
+) -> CompileError:
     found = float(np.abs(tensor).max())
+    layer = constant.name.rpartition(".")[0] or constant.name
+    precision = "fp16" if constant.dtype == "float16" else "bf16"
     return CompileError(
         Diagnostic(
             "RD511",
             f"`{constant.name}` holds {found:.6g}, and {constant.dtype} ends at {largest}",
-            why=f"every weight of the network is rounded to {constant.dtype}",
-            hint=hint,
+            why=f"weights are rounded to {constant.dtype}",
+            hint=f"take {instead}; or leave the layer in fp32, with --precision {precision} --keep {layer}",
         )
     )
 

@@ -140,6 +140,7 @@ CODES: dict[str, str] = {
     "RD691": "an ONNX file that cannot be compared",
     "RD692": "a target that could not be executed",
     "RD693": "a network that is not known, or whose weights are not",
+    "RD694": "values too large to be compared",
     "RD695": "an unknown backend",
     "RD696": "a measurement that cannot be made",
     "RD698": "a measurement that was interrupted",

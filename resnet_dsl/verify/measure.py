@@ -108,4 +108,6 @@ def _rms(tensor: Tensor) -> float:
 
 
 def _parts(off: Tensor, bound: Tensor) -> Tensor:
+    """Errors as parts of their bounds; a bound that is no finite number says nothing, and is exceeded by anything."""
+    bound = torch.where(torch.isfinite(bound), bound, 0.0)
     return torch.where(off == 0, 0.0, off / bound.double().clamp(min=1e-300))

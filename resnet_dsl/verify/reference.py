@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from resnet_dsl.compiler import Compilation
+from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.ir.graph import Constant, Graph
 from resnet_dsl.verify.ends import ends
 from resnet_dsl.verify.exact import exact
@@ -17,6 +18,9 @@ from resnet_dsl.verify.rounding import FLOAT32, Arithmetic
 from resnet_dsl.verify.spread import Spread, spread
 from resnet_dsl.verify.walk import Tick, run, silent
 from resnet_dsl.weights.store import Weights
+
+LARGEST = 1e12
+"""Of the values at the ends of blocks. Bounds hold squares in float32, which ends at 3.4e38."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,11 @@ class Reference:
 
     @cached_property
     def spreads(self) -> Mapping[str, Spread]:
-        """The values at the ends in float64, and what float32 does to them."""
-        return spread(
+        """The values at the ends in float64, and what float32 does to them.
+
+        Raises CompileError RD694 where they leave the range in which that can be said.
+        """
+        found = spread(
             self.graph,
             self.numbers,
             self.images,
@@ -55,6 +62,11 @@ class Reference:
             lambda node: node.name in self.ends,
             self.tick,
         )
+        for name, end in found.items():
+            largest = float(end.exact.abs().max())
+            if not largest <= LARGEST:
+                raise _overflowing(self.ends[name], largest)
+        return found
 
     def numbers(self, constant: Constant) -> Tensor:
         """The weights, as they are."""
@@ -65,3 +77,15 @@ class Reference:
         with torch.inference_mode():
             found = run(self.graph, self.numbers, images, lambda node: node.name == self.final)
         return found[self.final]
+
+
+def _overflowing(block: str, largest: float) -> CompileError:
+    return CompileError(
+        Diagnostic(
+            "RD694",
+            f"the values of the network grow to {largest:.1e} in `{block}`",
+            why="each block adds to what was before, and nothing has trained this network to keep it small; rounding "
+            "errors grow along",
+            hint="give the weights of a training: --weights FILE",
+        )
+    )

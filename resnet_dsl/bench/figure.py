@@ -55,6 +55,7 @@ def draw(results: Results) -> str | None:
             axes.set(xlabel="batch size", xscale="log")
             axes.set_xticks(results.batches, [str(batch) for batch in results.batches])
             axes.minorticks_off()
+        latencies.yaxis.set_major_formatter(lambda value, _position: f"{value:,g}")
         handles, labels = rates.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center")
         figure.suptitle(f"{results.name} on {results.machine.get(results.device, results.device)}")

@@ -78,13 +78,14 @@ class Loaded(Message):
 @dataclass(frozen=True, slots=True)
 class Prepared(Message):
     """Warm: `compile_s` went into compiling or capturing, `first_s` is the first call after that, `warm_up` the calls
-    until the time was `steady`, `memory` the most bytes held for this (process or GPU) beyond the libraries, None
-    where the system does not say, `output` the first numbers that came out, and `about` what was chosen."""
+    until the time was `steady` (None: too few to tell), `memory` the most bytes held for this (process or GPU) beyond
+    the libraries, None where the system does not say, `output` the first numbers that came out, and `about` what was
+    chosen."""
 
     compile_s: float
     first_s: float
     warm_up: int
-    steady: bool
+    steady: bool | None
     memory: int | None
     output: list[float]
     about: dict[str, str] = dataclasses.field(default_factory=dict)

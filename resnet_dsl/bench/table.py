@@ -174,7 +174,7 @@ def _remarks(results: Results) -> list[tuple[str, str]]:
         f"{row.candidate.title} at {batch}"
         for row in results.rows
         for batch, point in row.points.items()
-        if point.measured and not point.prepared.steady
+        if point.measured and point.prepared.steady is False
     ]
     if unsteady:
         found.append(("unsteady", f"when its warm-up ended: {', '.join(unsteady)}"))

@@ -32,12 +32,11 @@ from resnet_dsl.bench.messages import (
 if TYPE_CHECKING:
     from resnet_dsl.bench.runners.runner import Runner, Step
 
-WINDOW = 5
-"""Calls whose median is one look at the time; two that follow one another and agree are a steady time."""
-
-AGREE = 0.03
-COLD_S = 0.2
-"""A call longer than this is not slower for what other backends have left in the caches."""
+AGREE = 0.05
+"""Two windows of calls, one after the other, whose medians differ by less than this part are a steady time."""
+WINDOW, SLOW_WINDOW = 5, 2
+SLOW_S = 0.2
+"""A call longer than this is not slower for what other backends have left in the caches, and varies little."""
 
 _MEMORY = ("out of memory", "can't allocate memory", "failed to allocate", "bad_alloc")
 _COMPILER = ("no working c++ compiler", "invalidcxxcompiler", "cppcompileerror")
@@ -83,7 +82,7 @@ class Worker:
         calls, steady, usual = warm_up(lambda: runner.meter.time(step), request.seconds)
         self._usual[request.batch] = usual
         return Prepared(
-            compile_s=compiled - started,
+            compile_s=compiled - started - step.trial_s,
             first_s=first - compiled,
             warm_up=calls + 1,
             steady=steady,
@@ -94,7 +93,7 @@ class Worker:
 
     def _measure(self, request: Measure) -> Answer:
         runner, step = self._ready(), self._steps[request.batch]
-        if self._usual[request.batch] < COLD_S:
+        if self._usual[request.batch] < SLOW_S:
             runner.meter.time(step)
         return runner.meter.measure(step, request.seconds)
 
@@ -104,23 +103,23 @@ class Worker:
         return self._runner
 
 
-def warm_up(once: Callable[[], float], seconds: float) -> tuple[int, bool, float]:
+def warm_up(once: Callable[[], float], seconds: float) -> tuple[int, bool | None, float]:
     """Call until the medians of two windows agree, or the seconds are over.
 
-    Returns how many calls that took, whether the time was steady, and the time of a call in seconds.
+    Returns how many calls that took, whether the time was steady (None: too few calls to tell), and the time of a call.
     """
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or not times:
+    times = [once()]
+    size = WINDOW if times[0] < SLOW_S else SLOW_WINDOW
+    end = time.perf_counter() + seconds - times[0]
+    while time.perf_counter() < end:
         times.append(once())
-        if len(times) >= 2 * WINDOW and len(times) % WINDOW == 0:
-            before, last = (
-                statistics.median(times[-2 * WINDOW : -WINDOW]),
-                statistics.median(times[-WINDOW:]),
-            )
+        if len(times) >= 2 * size and len(times) % size == 0:
+            before = statistics.median(times[-2 * size : -size])
+            last = statistics.median(times[-size:])
             if abs(before - last) <= AGREE * last:
                 return len(times), True, last
-    return len(times), False, statistics.median(times[-WINDOW:])
+    steady = None if len(times) < 2 * size else False
+    return len(times), steady, statistics.median(times[-size:])
 
 
 def failure(error: Exception) -> Failed:

@@ -23,11 +23,13 @@ OUTPUTS = 10
 @dataclass(frozen=True, slots=True)
 class Step:
     """One batch size, ready to run. `call` starts a pass, which on the CPU is over when it returns; `output` runs one
-    and gives the first numbers of the first image; `about` is what was chosen for it."""
+    and gives the first numbers of the first image; `about` is what was chosen for it, and `trial_s` the seconds that
+    choosing took, which are none of the backend's."""
 
     call: Callable[[], object]
     output: Callable[[], list[float]]
     about: Mapping[str, str] = field(default_factory=dict)
+    trial_s: float = 0.0
 
 
 class Meter(ABC):

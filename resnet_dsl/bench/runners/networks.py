@@ -27,9 +27,11 @@ def settle(load: Load) -> None:
     torch.set_flush_denormal(True)
     torch.set_num_threads(load.threads)
     torch.set_num_interop_threads(1)
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = load.precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = load.precision == "tf32"
+    if load.device == "cuda":
+        torch.backends.cudnn.benchmark = True
+        rounded = "tf32" if load.precision == "tf32" else "ieee"
+        torch.backends.cudnn.conv.fp32_precision = rounded
+        torch.backends.cuda.matmul.fp32_precision = rounded
 
 
 def network(load: Load) -> nn.Module:

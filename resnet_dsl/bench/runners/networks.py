@@ -30,7 +30,7 @@ def settle(load: Load) -> None:
     if load.device == "cuda":
         torch.backends.cudnn.benchmark = True
         rounded = "tf32" if load.precision == "tf32" else "ieee"
-        torch.backends.cudnn.conv.fp32_precision = rounded
+        torch.backends.cudnn.conv.fp32_precision = rounded  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.fp32_precision = rounded
 
 

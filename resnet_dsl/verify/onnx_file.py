@@ -157,6 +157,15 @@ def read(path: Path) -> OnnxFile:
                 hint="give the path of an ONNX file",
             )
         ) from error
+    if not model.graph.node or not model.graph.output:
+        raise CompileError(
+            Diagnostic(
+                "RD691",
+                f"`{path}` holds no graph",
+                why="it has no nodes, or no outputs",
+                hint="give a whole ONNX file",
+            )
+        )
     return OnnxFile(path, model)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from compiler_tests.commands import running
 from compiler_tests.commands.running import begin, run, wait_for, without
 from resnet_dsl.bench.candidates import Candidate
 from resnet_dsl.bench.messages import Load
+from resnet_dsl.bench.outcome import Results
+from resnet_dsl.bench.rounds import MakeLoad, Plan, Say
+from resnet_dsl.bench.rounds import run as measure
 from resnet_dsl.bench.table import WIDTH
 from resnet_dsl.commands import benchmark
 from resnet_dsl.commands.benchmark_files import Files
@@ -179,3 +183,27 @@ def test_onnx_runtime_is_measured_without_torch(here: Path, tmp_path: Path) -> N
     run_ = [item["precision"] for item in found["backends"] if item["points"]]
     assert run_ == ["fp32", "int8"]
     assert {item["precision"] for item in found["peak"]} == {"fp32", "int8"}
+
+
+def test_what_was_measured_before_an_interrupt_is_written_as_partial(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(
+        results: Results, make: MakeLoad, peaks: Sequence[Load], plan: Plan, say: Say
+    ) -> None:
+        def until_second(text: str) -> None:
+            if text.startswith("round 2"):
+                raise KeyboardInterrupt
+            say(text)
+
+        measure(results, make, peaks, plan, until_second)
+
+    monkeypatch.setattr(benchmark, "run", interrupted)
+    done = running.call("bench", "small.yaml", *SHORT)
+    assert done.exit_code == 130
+    assert "error[RD698]" in done.stderr
+    assert "partial   it was interrupted in round 2" in done.stdout
+    found = json.loads((here / "generated/small/small.bench.json").read_text())
+    assert not found["complete"]
+    for item in found["backends"]:
+        assert [len(point["rounds"]) for point in item["points"]] == [1, 1]

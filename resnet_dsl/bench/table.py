@@ -163,7 +163,8 @@ def _remarks(results: Results) -> list[tuple[str, str]]:
     base = results.baseline
     if base is None:
         return []
-    rounds = f"of {results.rounds} rounds" if results.rounds > 1 else "of one round"
+    count = max(len(point.rates) for point in base.points.values())
+    rounds = f"of {count} rounds" if count > 1 else "of one round"
     ranges = f"in brackets the least and the greatest {rounds}, ≈ where 1 is between them"
     found = [("base", f"{base.candidate.title}; {ranges}")]
     for row in results.differing():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from compiler_tests.benching.fakes import alive
 from compiler_tests.commands import running
 from compiler_tests.commands.running import begin, run, wait_for, without
 from resnet_dsl.bench.candidates import Candidate
@@ -151,23 +152,25 @@ def test_a_backend_that_fails_is_told_of_and_the_others_are_measured(
     assert second["failures"][0]["batch"] == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
+@pytest.mark.skipif(sys.platform != "linux", reason="the children of a process are read in /proc")
 def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(here: Path) -> None:
     options = ("--batch", "1", "--seconds", "300", "--threads", "1", "--precision", "fp32")
     with begin("bench", "small.yaml", "--backend", "onnxruntime", *options, cwd=here) as running_:
         wait_for(lambda: len(children(running_.pid)) >= 2)
+        started = children(running_.pid)
         os.kill(running_.pid, signal.SIGINT)
         _, said = running_.communicate(timeout=60)
     assert running_.returncode == 130
     assert "RD698" in said
     assert "interrupted" in said
     assert not list(here.glob("generated/*/.*"))
+    wait_for(lambda: not any(map(alive, started)))
 
 
-def children(pid: int) -> list[str]:
+def children(pid: int) -> list[int]:
     """The processes that a process has started and that still run."""
     try:
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
     except OSError:
         return []
 

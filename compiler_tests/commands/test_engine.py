@@ -106,6 +106,27 @@ def test_a_terminal_that_has_gone_hides_no_error(
     assert "build 40%" in shown(tmp_path, monkeypatch, REFUSED)
 
 
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"\x08\x08\x12", "an ONNX graph"),
+        (b"vtrt\0\0", "a TensorRT engine"),
+        (b"PK\3\4", "a checkpoint"),
+    ],
+)
+@pytest.mark.parametrize("size", [100, 5 << 20])
+def test_what_is_no_spec_is_named(start: bytes, what: str, size: int, tmp_path: Path) -> None:
+    file = tmp_path / "my net.onnx"
+    file.write_bytes(start + b"\xff" * size)
+    with pytest.raises(CompileError) as refused:
+        compile_engine(EngineRequest(str(file), tmp_path / "out"))
+    (finding,) = refused.value.diagnostics
+    assert what in finding.message
+    assert "and no spec" in finding.message
+    assert f"`resnet-dsl inspect '{file}'`" in (finding.hint or "")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.skipif(products.RTX not in products.available(), reason="tensorrt_rtx is missing")
 def test_each_profile_has_a_report_of_its_own(tmp_path: Path):
     spec = tmp_path / "small.yaml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from compiler_tests.backends.tensorrt.engines import engine_bytes, write_engine
 from compiler_tests.backends.tensorrt.models import residual_net
@@ -297,11 +299,52 @@ def test_specs_and_json_are_known(spec: Path, tmp_path: Path) -> None:
     assert f"next      resnet-dsl check {spec}" in said(spec)
     kernels = tmp_path / "net.kernels.json"
     kernels.write_text('{"kernels": []}')
-    assert "JSON      with `kernels`" in said(kernels)
+    assert "kernels   0, and what is fused into each" in said(kernels)
+    assert "next" not in said(kernels)
+    engine = write_engine(tmp_path)
+    report = kernels.rename(engine.with_suffix(".kernels.json"))
+    assert f"next      resnet-dsl inspect {engine}" in said(report)
+    other = tmp_path / "other.json"
+    other.write_text('{"kernels": []}')
+    assert "JSON      with `kernels`" in said(other)
+
+
+def test_a_calibration_is_not_taken_for_weights(tmp_path: Path) -> None:
+    file = tmp_path / "calibration.0123456789abcdef.safetensors"
+    about = {"images": 512, "values": ["input", "conv1"], "spec_sha256": "ab" * 32}
+    counts = np.zeros((2, 4), np.int64)
+    save_file({"counts": counts}, file, {"calibration": json.dumps(about)})
+    text = said(file)
+    assert "ranges    of 2 values, as calibration has seen them on 512 images" in text
+    assert "from      spec abababababab…" in text
+    assert "next" not in text
+    for broken in ("[", "[]", '{"values": 3, "images": "x", "weights_sha256": []}'):
+        save_file({"counts": counts}, file, {"calibration": broken})
+        assert "ranges    of values, as calibration has seen them, " in said(file)
+
+
+def test_the_next_command_names_the_weights_and_can_be_pasted_whatever_the_folder(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "my nets; $(rm)"
+    folder.mkdir()
+    weights = folder / "best.safetensors"
+    path = write_engine(folder, weights={"sha256": "b2" * 32, "file": str(weights)})
+    (command,) = data(path)["next"]
+    assert shlex.split(command) == ["resnet-dsl", "verify", "resnet50", "--weights", str(weights)]
+    path.write_bytes(path.read_bytes()[:-1])
+    (command,) = data(path, status=1)["next"]
+    assert shlex.split(command)[3:7] == ["--target", "tensorrt", "--weights", str(weights)]
+
+
+def test_images_are_told_with_where_their_numbers_are_from(tmp_path: Path) -> None:
+    known = {"crop": [32, 32], "mean": [0.5], "std": [0.25], "standardised_by": "run/result.json"}
+    shown = said(write_engine(tmp_path, preprocessing=known))
+    assert "images    centre 32×32; mean 0.5; std 0.25 (run/result.json)\n" in shown
 
 
 def test_what_cannot_be_read_ends_with_2(tmp_path: Path) -> None:
-    assert "error[RD001]" in said(tmp_path / "none", status=2)
+    assert "none cannot be read: no such file or directory" in said(tmp_path / "none", status=2)
     path = write_engine(tmp_path)
     assert f"`resnet-dsl inspect {path}`" in said(tmp_path, status=2)
     (tmp_path / "empty").mkdir()

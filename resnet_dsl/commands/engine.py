@@ -24,7 +24,7 @@ from resnet_dsl.catalogue import find_spec
 from resnet_dsl.commands.build import BuildOptions, decided_for, weights_of, write_onnx
 from resnet_dsl.commands.engine_files import Made, write_files
 from resnet_dsl.commands.latest import latest
-from resnet_dsl.commands.output import Outcome, shell_path, size
+from resnet_dsl.commands.output import Outcome, size, typed
 from resnet_dsl.compiler import Compilation, compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
 
@@ -113,7 +113,7 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
     outcome.written += artifacts.records
     if request.triton:
         _serve(outcome, folder, manifests[0], f"{stem}.onnx")
-    outcome.next.append(f"resnet-dsl inspect {shell_path(reports[0].engine)}")
+    outcome.next.append(f"resnet-dsl inspect {typed(reports[0].engine)}")
     return outcome
 
 
@@ -123,7 +123,7 @@ def _serve(outcome: Outcome, folder: Path, manifest: Manifest, onnx: str) -> Non
     files = triton_files(manifest, folder / manifest.engine.file, folder / onnx)
     outcome.written += write_repository(repository, files)
     outcome.notes += [("triton", note) for note in files.notes]
-    served = f"tritonserver --model-repository={shell_path(repository.resolve())}"
+    served = f"tritonserver --model-repository={typed(repository.resolve())}"
     outcome.next.append(served)
 
 

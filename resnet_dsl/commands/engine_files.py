@@ -63,6 +63,7 @@ def write_files(
             spec_name=compilation.spec.name,
             spec_hash=compilation.program.spec_hash,
             weights_hash=made.weights_digest,
+            weights_file=None if made.file is None else str(made.file)[:1000],
             onnx_sha256=onnx_hash,
             onnx_file=made.onnx,
             input_shape=compilation.program.input,

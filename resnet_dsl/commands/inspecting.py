@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from resnet_dsl.backends.tensorrt.header import unreadable
 from resnet_dsl.backends.tensorrt.products import PRODUCTS
-from resnet_dsl.commands.output import Outcome, shell_path, size
+from resnet_dsl.commands.output import Outcome, size, typed
 from resnet_dsl.errors import CompileError, Diagnostic
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _start(path: Path) -> bytes:
 
 def _is_folder(path: Path) -> CompileError:
     found = sorted(path.glob("*.engine")) or sorted(path.glob("*/*.engine"))
-    hint = f"`resnet-dsl inspect {shell_path(found[0])}`" if found else "name a file in it"
+    hint = f"`resnet-dsl inspect {typed(found[0])}`" if found else "name a file in it"
     return CompileError(Diagnostic("RD001", f"{path} is a folder", hint=hint))
 
 
@@ -164,7 +164,8 @@ def _tensor(tensor: Tensor) -> str:
 def _preparation(known: Manifest) -> str:
     """How an image becomes what the network takes; whatever a manifest says besides comes as it stands."""
     said = dict(known.preprocessing or {})
-    names = {"resize": "shorter side", "crop": "centre", "standardised_by": "by"}
+    origin = said.pop("standardised_by", None)
+    names = {"resize": "shorter side", "crop": "centre"}
     words = []
     for name, value in said.items():
         between = "×" if name == "crop" else ", "
@@ -172,6 +173,7 @@ def _preparation(known: Manifest) -> str:
             words.append(f"{names.get(name, name)} {between.join(map(_number, value[:_MOST]))}")
         elif value is not None:
             words.append(f"{names.get(name, name.replace('_', ' '))} {_number(value)}")
+    words[-1:] = [f"{words[-1]} ({origin})"] if words and origin else words[-1:]
     return "; ".join(words)[:300] or "not known how they are prepared"
 
 
@@ -196,12 +198,15 @@ def _verdict(machine: Machine, hindered: list[Diagnostic]) -> str:
 def _next(found: Inspection, *, runs: bool) -> list[str]:
     """What to type: run it, and compare it with its network; or compare what it was built from, where it cannot run."""
     spec, folder = _spec(found), found.path.parent
+    file = None if found.manifest is None else found.manifest.weights.file
+    weights = [] if file is None else [f"--weights {typed(Path(file))}"]
     if runs:
-        checked = f"resnet-dsl verify {spec} --engine {shell_path(found.path)}"
+        engine = f"--engine {typed(found.path)}"
+        checked = " ".join(["resnet-dsl verify", spec, *weights, engine])
         return [*_runners(found), checked]
     graphs = [item.name for item in found.companions if item.name.endswith(".onnx")]
-    named = [f"--onnx {shell_path(folder / name)}" for name in graphs if (folder / name).is_file()]
-    return [" ".join([f"resnet-dsl verify {spec}", *named])]
+    named = [f"--onnx {typed(folder / name)}" for name in graphs if (folder / name).is_file()]
+    return [" ".join(["resnet-dsl verify", spec, *weights, *named])]
 
 
 def _runners(found: Inspection) -> list[str]:
@@ -210,7 +215,7 @@ def _runners(found: Inspection) -> list[str]:
     for program in sorted(found.path.parent.glob("run_*.py")):
         with suppress(OSError):
             if found.sha256.encode() in program.read_bytes():
-                commands.append(f"python {shell_path(program)} --benchmark")
+                commands.append(f"python {typed(program)} --benchmark")
     return commands
 
 
@@ -219,6 +224,8 @@ def _again(found: Inspection) -> str:
     known = found.manifest
     words = ["resnet-dsl compile", _spec(found), "--target tensorrt"]
     if known is not None:
+        if known.weights.file is not None:
+            words.append(f"--weights {typed(Path(known.weights.file))}")
         words.append(f"--precision {known.engine.precision}")
         if PRODUCTS[known.engine.product].ahead_of_time:
             words.append(f"--gpus {','.join(known.engine.targets)}")

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_dsl.commands.output import Outcome, shell_path, size
+from resnet_dsl.commands.output import Outcome, size, typed
 from resnet_dsl.errors import CompileError, Diagnostic
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _onnx(path: Path) -> Outcome:
             hint = "copy both files together, or write them again: `resnet-dsl build SPEC --target onnx`"
             outcome.refused.append(Diagnostic("RD633", f"{path} is not whole", why=why, hint=hint))
     if not outcome.refused:
-        outcome.next = [f"resnet-dsl verify SPEC --onnx {shell_path(path)}"]
+        outcome.next = [f"resnet-dsl verify SPEC --onnx {typed(path)}"]
     return outcome
 
 
@@ -148,9 +148,31 @@ def _safetensors(path: Path) -> Outcome:
     ]
     if len(tensors) > _SHOWN:
         lines.append(f"          and {len(tensors) - _SHOWN:,} more (--json lists all)")
+    if "calibration" in metadata and "counts" in tensors:
+        return _calibration(path, metadata["calibration"])
     listed = {name: {"data_type": kind, "shape": list(s)} for name, (kind, s) in tensors.items()}
     data = _head(path, "safetensors") | {"metadata": metadata, "tensors": listed}
     return Outcome(lines, data, next=[_build_with(path)])
+
+
+def _calibration(path: Path, said: str) -> Outcome:
+    """What `compile` and `build` keep of a calibration: histograms of values, and no weights."""
+    try:
+        found = json.loads(said)
+    except (ValueError, RecursionError):
+        found = None
+    of = found if isinstance(found, dict) else {}
+    names, images = of.get("values"), of.get("images")
+    values = f"{len(names):,} values" if isinstance(names, list) else "values"
+    seen = f" on {images:,} images" if isinstance(images, int) else ""
+    line = f"ranges    of {values}, as calibration has seen them{seen}, {size(path.stat().st_size)}"
+    hashes = [
+        f"{what} {str(of[key])[:12]}…"
+        for what, key in (("spec", "spec_sha256"), ("weights", "weights_sha256"))
+        if of.get(key)
+    ]
+    lines = [line, *([f"from      {', '.join(hashes)}"] if hashes else [])]
+    return Outcome(lines, _head(path, "calibration") | {"calibration": of})
 
 
 def _weights(path: Path) -> Outcome:
@@ -175,7 +197,7 @@ def _text(path: Path, text: str) -> Outcome:
         return _json(path)
     if path.suffix in (".yaml", ".yml"):
         line = f"spec      a network in YAML, or a part of one, beginning `{first}`"
-        return Outcome([line], _head(path, "spec"), next=[f"resnet-dsl check {shell_path(path)}"])
+        return Outcome([line], _head(path, "spec"), next=[f"resnet-dsl check {typed(path)}"])
     raise _unknown(path, f"text, beginning `{first}`")
 
 
@@ -189,6 +211,11 @@ def _json(path: Path) -> Outcome:
     if path.name.endswith(".engine.json"):
         hint = "copy the engine to it: an engine and its manifest belong together"
         raise _unknown(path, "the manifest of an engine that is not beside it", hint)
+    engine = path.with_name(path.name.removesuffix(".kernels.json") + ".engine")
+    if path.name.endswith(".kernels.json") and isinstance(found.get("kernels"), list):
+        line = f"kernels   {len(found['kernels'])}, and what is fused into each: the report of an engine"
+        shown = [f"resnet-dsl inspect {typed(engine)}"] if engine.is_file() else []
+        return Outcome([line], _head(path, "kernels"), next=shown)
     keys = ", ".join(f"`{key[:40]}`" for key in list(found)[:_SHOWN])
     return Outcome([f"JSON      with {keys}"], _head(path, "json"))
 
@@ -198,7 +225,7 @@ def _head(path: Path, kind: str) -> dict[str, object]:
 
 
 def _build_with(path: Path) -> str:
-    return f"resnet-dsl build SPEC --target onnx --weights {shell_path(path)}"
+    return f"resnet-dsl build SPEC --target onnx --weights {typed(path)}"
 
 
 def _unknown(path: Path, what: str, hint: str | None = None) -> CompileError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -63,6 +64,11 @@ def shell_path(path: Path) -> str:
         return no_option(path.resolve().relative_to(Path.cwd()))
     except (ValueError, OSError):
         return no_option(path)
+
+
+def typed(path: Path) -> str:
+    """A path as a shell takes it, in quotes where it needs them."""
+    return shlex.quote(shell_path(path))
 
 
 def no_option(path: Path | str) -> str:

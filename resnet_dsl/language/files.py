@@ -10,6 +10,13 @@ from pathlib import Path
 from resnet_dsl.errors import CompileError, Diagnostic, Position, closest
 
 MAX_BYTES = 4 * 1024 * 1024
+_BINARY = {
+    b"vtrt": "a TensorRT engine",
+    b"ftrt": "a TensorRT engine",
+    b"\x08": "an ONNX graph",
+    b"PK\x03\x04": "a checkpoint or an archive",
+}
+"""What is given by mistake for a spec, by how it begins."""
 
 
 def read_text(path: Path) -> str:
@@ -36,6 +43,13 @@ def read_text(path: Path) -> str:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise _refusal("RD001", f"`{path}` cannot be read", why=why) from None
+    if what := next((what for start, what in _BINARY.items() if content.startswith(start)), None):
+        raise _refusal(
+            "RD002",
+            f"`{path}` is {what}, and no spec",
+            hint="give the spec that it was made from; "
+            f"`resnet-dsl inspect {shlex.quote(str(path))}` says what the file is",
+        )
     if len(content) > MAX_BYTES:
         raise _refusal(
             "RD004",

@@ -211,7 +211,7 @@ os.abort()
     report = build(program)
     assert report.engine.read_bytes() == ENGINE
     assert report.kernels is None
-    assert report.notes[0] == "mind the gap"
+    assert report.notes[0] == "TensorRT for RTX warns: mind the gap"
 
 
 def test_a_worker_that_cannot_be_started_is_an_error(tmp_path):

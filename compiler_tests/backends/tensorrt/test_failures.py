@@ -51,6 +51,10 @@ PLUGIN = 'creator && "Plugin not found, are the plugin name, version, and namesp
         (UNREADABLE, "Failed to parse the ONNX model."),
         ("WeightsContext.cpp:203: Failed to open file: ext.data", "Failed to open file: ext.data"),
         ("something new", "something new"),
+        (
+            "[localCheckMacros.cpp::getErrorStr::132] Error Code 2: OutOfMemory (Requested size was 9 bytes.)",
+            "Requested size was 9 bytes.",
+        ),
     ],
 )
 def test_an_error_is_shown_in_its_own_words(said, words):
@@ -63,6 +67,17 @@ def test_the_first_real_error_is_shown_not_the_missing_driver():
     assert found.code == "RD628"
     assert found.why == clean(TURING)
     assert first_error([NO_DRIVER]) is None
+
+
+def test_where_memory_was_limited_the_limit_is_what_to_change():
+    line = "Error Code 2: OutOfMemory (Requested size was 9 bytes.)"
+    (found,) = build_failure("TensorRT", [line], workspace_mib=1).diagnostics
+    assert (found.code, found.why) == ("RD604", "Requested size was 9 bytes.")
+    assert found.hint is not None
+    assert found.hint.startswith("leave `--workspace 1` out, or give more")
+    (found,) = build_failure("TensorRT", [line]).diagnostics
+    assert found.hint is not None
+    assert found.hint.startswith("give a profile with a smaller batch")
 
 
 def test_a_missing_driver_is_the_error_where_there_is_no_other():

@@ -66,7 +66,7 @@ def test_every_wrong_size_is_told_at_once():
         "the batch of a profile is 2/1/3",
         "the height of a profile is 64/32/16",
         "the workspace is 0, and must be above 0",
-        "the time limit is -1.0, and must be above 0",
+        "the time limit is -1, and must be above 0",
     ]
 
 

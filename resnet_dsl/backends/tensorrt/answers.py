@@ -64,5 +64,6 @@ def _notes(resolved: Resolved, answer: Answer) -> Iterator[str]:
         if line.severity == "WARNING" and NO_DRIVER not in line.text and line.text.strip()
     )
     for text, times in warnings.items():
-        yield f"{text} ({times} times)" if times > 1 else text
+        said = f"{resolved.product.title} warns: {text}"
+        yield f"{said} ({times} times)" if times > 1 else said
     yield NOT_EXECUTED

@@ -19,6 +19,7 @@ _NOISE = (NO_DRIVER, "ModelImporter.cpp:1")
 _WRAPPED = re.compile(
     r"^(?:\w+::\w+: )?Error Code \d+: [\w ]+ \((?P<text>.*?)(?: In \w+ at \S+)?\)$", re.DOTALL
 )
+_PLACE = re.compile(r"^\[[\w.]+(?:::\w+)+\] ")
 _INTERNAL = re.compile(
     r"^\[\w+\.cpp:\d+: \w+\] |^\w+\.cpp:\d+: |^.*?Assertion failed: .*?: (?=[A-Z])"
 )
@@ -56,7 +57,7 @@ def first_error(lines: Iterable[str]) -> str | None:
 def clean(text: str) -> str:
     """An error's own words: the first line, without source files and error numbers of TensorRT's own."""
     lines = [line for line in text.splitlines() if line.strip() and NO_DRIVER not in line]
-    said = lines[0].strip() if lines else text.strip()
+    said = _PLACE.sub("", lines[0].strip() if lines else text.strip())
     if said.startswith("Invalid Node - ") and len(lines) > 1:
         said = lines[1].strip()
     wrapped = _WRAPPED.match(said)
@@ -120,7 +121,10 @@ def block_of(node: str, blocks: Mapping[str, str]) -> str | None:
 
 
 def build_failure(
-    title: str, log: Iterable[str], blocks: Mapping[str, str] | None = None
+    title: str,
+    log: Iterable[str],
+    blocks: Mapping[str, str] | None = None,
+    workspace_mib: int | None = None,
 ) -> CompileError:
     """The builder returned nothing: RD628 with the first real error in the log, RD604 where memory did not suffice,
     RD621 where no driver was found."""
@@ -128,7 +132,7 @@ def build_failure(
     said = first_error(lines)
     short = next((line for line in lines if is_out_of_memory(line)), None)
     if short is not None:
-        return out_of_memory(title, clean(short))
+        return out_of_memory(title, clean(short), workspace_mib)
     if said is None and lines:
         return CompileError(
             Diagnostic(
@@ -177,14 +181,19 @@ def is_out_of_memory(text: str) -> bool:
     return _SHORT.search(text) is not None and NO_DRIVER not in text
 
 
-def out_of_memory(title: str, why: str | None) -> CompileError:
-    """The finding (RD604) that memory did not suffice."""
+def out_of_memory(title: str, why: str | None, workspace_mib: int | None = None) -> CompileError:
+    """The finding (RD604) that memory did not suffice, or not the scratch memory that was granted."""
+    hint = (
+        "give a profile with a smaller batch, as in `--batch 1/4/16`, or a limit as in `--workspace 512`, or use a "
+        "larger machine"
+    )
+    if workspace_mib is not None:
+        hint = f"leave `--workspace {workspace_mib}` out, or give more; or a smaller batch, as in `--batch 1/4/16`"
     return CompileError(
         Diagnostic(
             "RD604",
             f"the memory does not suffice for {title} to build this engine",
             why=why,
-            hint="give a profile with a smaller batch, as in `--batch 1/4/16`, or a limit as in `--workspace 512`, or "
-            "use a larger machine",
+            hint=hint,
         )
     )

@@ -88,7 +88,9 @@ def wrong_size(path: Path, header: EngineHeader, manifest: int | None = None) ->
 
 def unreadable(path: Path, error: OSError) -> CompileError:
     """The finding (RD001) that a file cannot be read."""
-    return CompileError(Diagnostic("RD001", f"{path} cannot be read: {error.strerror or error}"))
+    why = error.strerror or str(error)
+    why = why[:1].lower() + why[1:]
+    return CompileError(Diagnostic("RD001", f"{path} cannot be read: {why}"))
 
 
 def _shown(start: bytes) -> str:

@@ -57,9 +57,10 @@ class Spec(_Model):
 
 
 class Weights(_Model):
-    """The SHA-256 of the weights, whichever file they came from."""
+    """The SHA-256 of the weights, whichever file they came from, and that file as it was named."""
 
     sha256: Hash
+    file: Text | None = None
 
 
 class Onnx(_Model):
@@ -171,6 +172,7 @@ def manifest(
     spec_name: str,
     spec_hash: str,
     weights_hash: str,
+    weights_file: str | None = None,
     onnx_sha256: str,
     input_shape: Sequence[int],
     preprocessing: Mapping[str, Any] | None,
@@ -210,7 +212,7 @@ def manifest(
         format=FORMAT,
         resnet_dsl=__version__,
         spec=Spec(name=spec_name, sha256=spec_hash),
-        weights=Weights(sha256=weights_hash),
+        weights=Weights(sha256=weights_hash, file=weights_file),
         onnx=Onnx(sha256=onnx_sha256, file=onnx_file),
         calibration=calibration,
         engine=engine,

@@ -181,13 +181,14 @@ def _limits(options: EngineOptions) -> list[Diagnostic]:
     findings = [item for profile in options.profiles or () for item in profile_findings(profile)]
     if options.profiles is not None and not findings:
         findings += list_findings(options.profiles)
-    for name, value in (
-        ("workspace", options.workspace_mib),
-        ("time limit", options.timeout_s),
+    for name, value, hint in (
+        ("workspace", options.workspace_mib, "leave it out for all of the GPU's memory"),
+        ("time limit", options.timeout_s, "leave it out for an hour"),
     ):
         if value is not None and not 0 < value <= LARGEST:
             bound = "above 0" if value <= 0 else f"at most {LARGEST:,}"
-            findings.append(Diagnostic("RD625", f"the {name} is {value}, and must be {bound}"))
+            message = f"the {name} is {value:g}, and must be {bound}"
+            findings.append(Diagnostic("RD625", message, hint=hint))
     return findings
 
 

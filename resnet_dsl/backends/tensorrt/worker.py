@@ -74,7 +74,9 @@ def _build(product: Product, request: Request, channel: Channel) -> Result | Non
             profiles.add_profile(builder, config, definition, profile)
         plan = builder.build_serialized_network(definition, config)
         if plan is None:
-            raise failures.build_failure(product.title, log.errors, request.blocks)
+            raise failures.build_failure(
+                product.title, log.errors, request.blocks, request.workspace_mib
+            )
     if cache is not None:
         cache.save()
         for note in cache.notes:

@@ -16,7 +16,16 @@ from compiler_tests.onnx_runs import run, session, to_bytes, to_model
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.compiler import compile_spec
 from resnet_dsl.ir.graph import Graph
-from resnet_dsl.ir.ops import Activation, Add, Dequantize, Multiply, Quantize
+from resnet_dsl.ir.ops import (
+    Activation,
+    Add,
+    Dequantize,
+    Flatten,
+    Init,
+    Linear,
+    Multiply,
+    Quantize,
+)
 from resnet_dsl.ir.text import graph_text
 from resnet_dsl.ir.verify import verify
 from resnet_dsl.passes.fold_batchnorm import fold_batchnorm
@@ -98,6 +107,22 @@ def test_onnx_runtime_runs_it_in_kernels_of_codes(net, tmp_path):
     assert kinds.count("QLinearAdd") == sum(isinstance(node.op, Add) for node in net.nodes)
     assert "Conv" not in kinds
     assert "FusedConv" not in kinds
+
+
+def test_onnx_runtime_computes_hidden_linear_layers_in_codes_too(tmp_path):
+    build = Builder(2, 4)
+    build.add("flatten", Flatten())
+    build.add("fc1", Linear(32, 8, bias=True, init=Init()))
+    build.add("relu", RELU)
+    build.add("fc2", Linear(8, 6, bias=False, init=Init()))
+    build.add("fc3", Linear(6, 4, bias=True, init=Init()))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    model = to_model(quantised(build.graph(), "onnxruntime"), WEIGHTS).SerializeToString()
+    onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert kinds.count("QGemm") == 2
+    assert kinds.count("Gemm") == 1  # the logits, which are no codes
 
 
 @pytest.mark.parametrize("placement", ["tensorrt", "onnxruntime"])

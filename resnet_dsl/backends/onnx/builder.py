@@ -69,6 +69,12 @@ class GraphBuilder:
         kind = np.dtype("i1" if dtype == "int8" else "u1")
         return self._tensor(f"{dtype}({value})", proto.ELEMENT_TYPES[dtype], np.array(value, kind))
 
+    def zero_points(self, size: int, dtype: CodeType) -> str:
+        """A constant vector of the code 0 for each channel."""
+        return self._tensor(
+            f"{dtype}(0)[{size}]", proto.ELEMENT_TYPES[dtype], np.zeros(size, np.uint8)
+        )
+
     def filled(self, value: float, size: int, dtype: FloatType) -> str:
         """A constant vector of one number."""
         return self._floats(f"{dtype}({value!r})[{size}]", np.full(size, value, np.float32), dtype)

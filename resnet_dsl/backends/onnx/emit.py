@@ -11,8 +11,8 @@ from resnet_dsl.backends.onnx.builder import GraphBuilder
 from resnet_dsl.backends.onnx.operators import Operands, emit_operation
 from resnet_dsl.backends.onnx.options import OnnxOptions, constants_of, opset_of, scales_name
 from resnet_dsl.errors import CompileError, Diagnostic, suggest
-from resnet_dsl.ir.graph import Constant, DType, Graph, Shape
-from resnet_dsl.ir.ops import AdaptiveAvgPool
+from resnet_dsl.ir.graph import Constant, DType, Graph, Node, Shape
+from resnet_dsl.ir.ops import AdaptiveAvgPool, Linear
 
 INPUT = "input"
 OUTPUT = "logits"
@@ -43,7 +43,7 @@ def emit(graph: Graph, options: OnnxOptions) -> Emitted:
         first = node.inputs[0]
         read = Operands(
             tuple([values[value] for value in node.inputs]),
-            tuple([_constant(build, constant) for constant in node.constants]),
+            tuple([_constant(build, node, constant) for constant in node.constants]),
             _shape(graph, first),
             _dtype(graph, first),
             dynamic[first],
@@ -67,16 +67,15 @@ def emit(graph: Graph, options: OnnxOptions) -> Emitted:
     return Emitted(message, build.nodes, build.initializers, opset)
 
 
-def _constant(build: GraphBuilder, constant: Constant) -> str:
+def _constant(build: GraphBuilder, node: Node, constant: Constant) -> str:
     """The name under which a node reads a constant: its own, or that of its codes times their scales."""
     if constant.encoding is None:
         return constant.name
-    return build.once(
-        "DequantizeLinear",
-        f"{constant.name}.dequantized",
-        (constant.name, scales_name(constant)),
-        axis=0,
-    )
+    codes = [constant.name, scales_name(constant)]
+    if isinstance(node.op, Linear) and constant.encoding == "int8":
+        # ONNX Runtime has a Gemm of codes only where the zero points are written.
+        codes.append(build.zero_points(constant.shape[0], constant.encoding))
+    return build.once("DequantizeLinear", f"{constant.name}.dequantized", codes, axis=0)
 
 
 def _features(graph: Graph, options: OnnxOptions) -> dict[str, int]:

@@ -44,7 +44,7 @@ def verify(request: VerifyRequest, *, quiet: bool = False) -> Outcome:
 
     Raises CompileError: RD637, RD650, RD691 to RD693, RD702, and what specs, weights, images and files raise.
     """
-    require("onnxruntime", "torch")
+    require("onnx", "onnxruntime", "torch")
     from resnet_dsl.verify.onnx_file import read
 
     request = sort_out(request)

@@ -140,4 +140,4 @@ def _arithmetic(precision: str) -> Arithmetic:
         return Arithmetic(reads=TF32_ROUNDOFF)
     if precision == "fp16":
         return Arithmetic(sums=UNITS["float16"])
-    return Arithmetic()
+    return Arithmetic(fused=precision == "int8")

@@ -17,6 +17,7 @@ from resnet_dsl.backends.onnx.emit import OUTPUT
 from resnet_dsl.calibrate.taps import TappedSession
 from resnet_dsl.errors import CompileError
 from resnet_dsl.ir.graph import Graph
+from resnet_dsl.ir.ops import Quantize
 from resnet_dsl.verify.exact import Departure
 from resnet_dsl.verify.onnx_file import OnnxFile
 from resnet_dsl.verify.own_constants import differing
@@ -45,7 +46,8 @@ class OnnxTarget:
         )
         # On a CPU, float16 is computed in float32, and what lies between two operations is not always rounded.
         half = any(node.dtype == "float16" for node in graph.nodes)
-        self.arithmetic = Arithmetic(loose=half)
+        codes = any(isinstance(node.op, Quantize) for node in graph.nodes)
+        self.arithmetic = Arithmetic(loose=half, fused=codes)
 
     @cached_property
     def _plain(self) -> TappedSession:

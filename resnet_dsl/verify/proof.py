@@ -28,10 +28,10 @@ from resnet_dsl.verify.ends import counterparts
 from resnet_dsl.verify.exact import computed, departures, exact
 from resnet_dsl.verify.measure import Measured, distance, measure
 from resnet_dsl.verify.reference import Reference
-from resnet_dsl.verify.rounding import FLOAT32
+from resnet_dsl.verify.rounding import FLOAT32, UNITS
 from resnet_dsl.verify.spread import Spread, spread
 from resnet_dsl.verify.targets import About, Target
-from resnet_dsl.verify.walk import Step, in_step
+from resnet_dsl.verify.walk import Step, computing, in_step
 
 Question: TypeAlias = Literal["passes", "weights", "arithmetic", "values", "result", "agreement"]
 
@@ -200,6 +200,11 @@ def _off(step: Step, measured: Measured) -> Finding:
     worst = f"{measured.largest:.2g} off, where {measured.largest_bound:.2g} is the most"
     if measured.of_peak <= 1:
         worst = f"channel {measured.channel} is off by {measured.of_rms:.2g} times what rounding explains"
+    largest, unit = float(step.wanted.abs().max()), UNITS[computing(node)]
+    if not bool(torch.isfinite(step.found).all()):
+        worst = "it holds infinity, or what is no number"
+        if largest > unit.largest:
+            worst = f"it reaches {largest:.3g}, and {unit.name} ends at {unit.largest:.5g}"
     if step.found.shape != step.wanted.shape:
         worst = f"its shape is {tuple(step.found.shape)} and not {tuple(step.wanted.shape)}"
     return Finding(

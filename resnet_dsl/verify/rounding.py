@@ -53,11 +53,13 @@ TF32_ROUNDOFF = 2.0**-11
 class Arithmetic:
     """How a target computes. Sums are formed in `sums`; `reads` is the unit roundoff of what the operands of products
     are rounded to before (TF32), or 0. With `loose`, what is read may be what was before its rounding to the half type
-    that the graph says, of which the target's value, as it is seen, is the rounded one."""
+    that the graph says, of which the target's value, as it is seen, is the rounded one. With `fused`, layers between
+    codes are computed in integers, and their bias is rounded to the steps of these."""
 
     sums: Unit = UNITS["float32"]
     reads: float = 0.0
     loose: bool = False
+    fused: bool = False
 
 
 FLOAT32 = Arithmetic()

@@ -20,14 +20,14 @@ or quantised weights and values, is the distance of its exact computation from t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from resnet_dsl.ir.graph import Graph, Node
-from resnet_dsl.ir.ops import Quantize
+from resnet_dsl.ir.graph import LARGEST_CODE, Graph, Node
+from resnet_dsl.ir.ops import Dequantize, Quantize
 from resnet_dsl.verify.bounds import error_of
 from resnet_dsl.verify.interpreter import apply
 from resnet_dsl.verify.rounding import Arithmetic, student
@@ -81,6 +81,8 @@ def spread(
             if error is not None:
                 size = (error.variance + error.fixed.square()).sqrt_()
                 disturbed = _disturb(disturbed, exact, size, number)
+            if arithmetic.fused:
+                disturbed = _with_biases(disturbed, graph, node, constants, number)
         values[number], copies[number] = exact, disturbed
         if kept(node):
             found[node.name] = _spread(exact, disturbed)
@@ -88,6 +90,24 @@ def spread(
             del values[value], copies[value]
         tick(1)
     return found
+
+
+def _with_biases(
+    copies: Tensor, graph: Graph, node: Node, constants: Sequence[Tensor], number: int
+) -> Tensor:
+    """The copies of what a layer of integers makes, whose bias is rounded to its sums' steps, the products of the
+    scales of what it reads and of its weights: each channel is off by up to half a step. That is little, but makes the
+    next value in codes another where it lies near the middle of two."""
+    source = graph.nodes[node.inputs[0] - 1].op if node.inputs[0] else None
+    encoded = bool(node.constants) and node.constants[0].encoding == "int8"
+    if not (isinstance(source, Dequantize) and encoded and len(constants) > 1):
+        return copies
+    steps = constants[0].flatten(1).abs().amax(1) / LARGEST_CODE["int8"] * source.scale
+    generator = torch.Generator().manual_seed(number)
+    parts = torch.rand(SEEDS, 1, len(steps), generator=generator) - 0.5
+    off = (parts * steps).reshape(SEEDS, 1, len(steps), *[1] * (copies.dim() - 2))
+    split = copies.reshape(SEEDS, -1, *copies.shape[1:])
+    return (split + off).to(torch.float32).reshape(copies.shape)
 
 
 def _spread(exact: Tensor, copies: Tensor) -> Spread:

@@ -64,7 +64,12 @@ class TorchTarget:
         """What each module that has weights reads and makes, what blocks make, and the output. Activations, which share
         one module and work in place, are seen by whoever reads them next."""
         makers = {node.name: node for node in self.graph.nodes if node.constants}
-        blocks = {node.block: node.name for node in self.graph.nodes if node.block}
+        own = {node.name for node in self.graph.nodes}  # a sequence names its modules as its blocks
+        blocks = {
+            node.block: node.name
+            for node in self.graph.nodes
+            if node.block and node.block not in own
+        }
         seen: dict[str, Tensor] = {}
         hooks = []
         for name, module in self.module.named_modules():

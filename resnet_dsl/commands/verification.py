@@ -33,8 +33,6 @@ PROBED = 2
 WORK = 6e10
 """Multiply-adds of the reference that are spent on comparing decisions, where no number of images is asked for."""
 MOST_IMAGES, LEAST_IMAGES = 256, 8
-SETTLED_ON = 8
-"""Images of noise whose statistics the normalisations of a network without training get."""
 
 __all__ = ["VerifyRequest", "verify"]
 
@@ -114,21 +112,14 @@ class _Verification:
 
     def _weights(self) -> Weights:
         """The subject's; those of a seed, where no file holds them, as they are after a few steps of training."""
-        import torch
-
-        from resnet_dsl.verify.settle import settled
+        from resnet_dsl.verify.settle import settled_on_noise
 
         if not self.subject.drawn or self.request.files or self._was_built():
             return self.subject.weights
-        noise = torch.randn(
-            SETTLED_ON,
-            *self.compilation.program.input,
-            generator=torch.Generator().manual_seed(1),
-        )
         self.notes.append(
             ("weights", "the statistics of normalisations are those of images of noise")
         )
-        return settled(self.compilation.inference_graph(fold=False), self.subject.weights, noise)
+        return settled_on_noise(self.compilation.inference_graph(fold=False), self.subject.weights)
 
     def _was_built(self) -> bool:
         """Whether a graph with the subject's own weights was built here."""

@@ -87,7 +87,7 @@ class EngineTarget:
             file.path,
             engine.sha256,
         )
-        self.arithmetic = _arithmetic(engine.precision)
+        self.arithmetic = arithmetic_of(engine.precision)
 
     def differing(self, weights: Weights) -> Sequence[Departure]:
         """None that can be seen: an engine's weights are laid out for its kernels."""
@@ -133,7 +133,7 @@ class EngineTarget:
         )
 
 
-def _arithmetic(precision: str) -> Arithmetic:
+def arithmetic_of(precision: str) -> Arithmetic:
     """How an engine computes: TF32 rounds what is multiplied, and half-precision kernels may form sums in half
     precision too, which is for the builder to choose."""
     if precision == "tf32":

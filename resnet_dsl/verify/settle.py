@@ -22,6 +22,7 @@ from resnet_dsl.verify.walk import last_reads
 from resnet_dsl.weights.store import Array, Weights
 
 _SMALLEST = 1e-6
+_IMAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,12 @@ class SettledWeights:
     def get(self, key: str, shape: Shape, fill: Init | float) -> Array:
         found = self.changed.get(key)
         return self.source.get(key, shape, fill) if found is None else found.copy()
+
+
+def settled_on_noise(graph: Graph, weights: Weights) -> SettledWeights:
+    """The weights with statistics of a few images of noise."""
+    generator = torch.Generator().manual_seed(1)
+    return settled(graph, weights, torch.randn(_IMAGES, *graph.input, generator=generator))
 
 
 def settled(graph: Graph, weights: Weights, images: Tensor) -> SettledWeights:

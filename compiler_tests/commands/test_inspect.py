@@ -337,6 +337,14 @@ def test_the_next_command_names_the_weights_and_can_be_pasted_whatever_the_folde
     assert shlex.split(command)[3:7] == ["--target", "tensorrt", "--weights", str(weights)]
 
 
+def test_the_next_command_has_the_spec_as_it_was_typed(tmp_path: Path) -> None:
+    spec = {"name": "mine", "sha256": "a1" * 32, "file": "my nets/mine.yaml"}
+    path = write_engine(tmp_path, spec={**spec, "overrides": ["classes=7", "train.path=a b"]})
+    (command,) = data(path)["next"]
+    overrides = ["--set", "classes=7", "--set", "train.path=a b"]
+    assert shlex.split(command) == ["resnet-dsl", "verify", "my nets/mine.yaml", *overrides]
+
+
 def test_images_are_told_with_where_their_numbers_are_from(tmp_path: Path) -> None:
     known = {"crop": [32, 32], "mean": [0.5], "std": [0.25], "standardised_by": "run/result.json"}
     shown = said(write_engine(tmp_path, preprocessing=known))

@@ -267,6 +267,19 @@ def test_an_interrupt_has_a_status_and_no_traceback(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def test_an_interrupt_that_a_library_makes_an_error_of_is_no_defect(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def action() -> Outcome:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ImportError("initialization failed") from error
+
+    assert guarded(action, as_data=False) == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
 def test_a_failed_child_is_data_for_a_program_and_has_spoken_to_people(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -37,9 +37,9 @@ class Decided:
         found = []
         if self.calibration is not None:
             seen = self.calibration
-            how = "ranges read from" if seen.reused else "ranges of"
             by = f", by {self.method}" if self.method else ""
-            found.append(f"calibrate {how} {seen.about}{by}")
+            kept = "; seen before, and read from a file" if seen.reused else ""
+            found.append(f"calibrate ranges of {seen.about}{by}{kept}")
         if self.kept:
             found.append(f"kept      {', '.join(self.kept)} in {self._wide}, as asked")
         if self.overflow:

@@ -94,7 +94,15 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
             artifacts, compilation, weights, build_options, numbers, f".{request.wish.precision}"
         )
         reports = _built(artifacts, f"{stem}.onnx", folder / stem, options, compilation, quiet)
-        made = Made(compilation, decided, written.weights_digest, f"{stem}.onnx", subject.weights)
+        made = Made(
+            compilation,
+            decided,
+            written.weights_digest,
+            f"{stem}.onnx",
+            subject.weights,
+            subject.spec,
+            subject.overrides,
+        )
         graph = compilation.inference_graph(numbers=numbers, fixed_size=not dynamic)
         fusions = [fusion_reports(graph, report) for report in reports]
         manifests = write_files(artifacts, made, reports, fusions)

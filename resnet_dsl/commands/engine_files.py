@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What engines were made of. `onnx` names the graph's file, `file` that of the weights, if they are in one."""
+    """What engines were made of. `onnx` names the graph's file, `file` that of the weights, if they are in one; `spec`
+    is what the user named, with `overrides`."""
 
     compilation: Compilation
     decided: Decided
     weights_digest: str
     onnx: str
     file: Path | None
+    spec: str | None = None
+    overrides: tuple[str, ...] = ()
 
 
 def write_files(
@@ -62,6 +65,8 @@ def write_files(
             report,
             spec_name=compilation.spec.name,
             spec_hash=compilation.program.spec_hash,
+            spec_file=made.spec,
+            overrides=made.overrides,
             weights_hash=made.weights_digest,
             weights_file=None if made.file is None else str(made.file)[:1000],
             onnx_sha256=onnx_hash,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from resnet_dsl.backends.tensorrt.header import unreadable
 from resnet_dsl.backends.tensorrt.products import PRODUCTS
-from resnet_dsl.commands.output import Outcome, size, typed
+from resnet_dsl.commands.output import Outcome, no_option, size, typed
 from resnet_dsl.errors import CompileError, Diagnostic
 
 if TYPE_CHECKING:
@@ -235,11 +236,19 @@ def _again(found: Inspection) -> str:
 
 
 def _spec(found: Inspection) -> str:
-    """The spec as one would type it: by name where it is a bundled one, and else to be filled in."""
+    """The spec as one would type it: as it was named, with its overrides, or a bundled one, or to be filled in."""
     from resnet_dsl.catalogue import bundled
 
-    known = found.manifest
-    return known.spec.name if known is not None and known.spec.name in bundled() else "SPEC"
+    if found.manifest is None:
+        return "SPEC"
+    known = found.manifest.spec
+    named = known.file or (known.name if known.name in bundled() else None)
+    if named is None:
+        return "SPEC"
+    words = [no_option(named)]
+    for override in known.overrides:
+        words += ["--set", override]
+    return shlex.join(words)
 
 
 def _data(found: Inspection, machine: Machine, hindered: list[Diagnostic]) -> dict[str, object]:

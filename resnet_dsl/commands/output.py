@@ -110,6 +110,18 @@ def fail(error: CompileError, *, as_data: bool, status: int = 2) -> int:
     return status
 
 
+def _from_interrupt(error: BaseException) -> bool:
+    """Whether Ctrl-C is what an error came of: libraries make other errors of it while they are imported."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        if isinstance(cause, KeyboardInterrupt):
+            return True
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
 def guarded(action: Callable[[], Outcome], *, as_data: bool) -> int:
     """Run a command's action: report what it did, or what is wrong; the exit status."""
     try:
@@ -123,6 +135,8 @@ def guarded(action: Callable[[], Outcome], *, as_data: bool) -> int:
     except BrokenPipeError as error:
         return unprintable(error)
     except Exception as error:
+        if _from_interrupt(error):
+            return ended("interrupted", 130)
         return internal(error, as_data=as_data)
     try:
         report(outcome, as_data=as_data)

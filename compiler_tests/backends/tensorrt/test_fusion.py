@@ -180,9 +180,34 @@ def test_eight_bit_products_that_are_written_wide_are_told_and_their_scaling_cou
     assert [item.name for item in report.kernels[5].finishes] == ["layer1.0.conv2"]
     assert [item.role for item in report.kernels[3:6]] == ["requantise", "matrix", "join"]
     assert (report.totals.requantise, report.totals.requantise_too) == (1, 0)
+    assert [line for line in report.lines() if line.startswith("codes")] == [
+        "codes     1 of 4 convolutions and products multiply int8",
+        "codes     1 of the kernels only requantise",
+    ]
     table = "\n".join(report.table())
     assert "scale, add, relu" in table
     assert "int8→fp32" in table
+
+
+@pytest.mark.parametrize(
+    ("rest", "targets", "advice"),
+    [
+        ("bf16", (89,), "`--rest fp16`"),
+        ("bf16", (75,), "`--precision fp16`"),
+        ("fp16", (75,), "`--precision fp16`"),
+    ],
+)
+def test_codes_that_nothing_multiplies_are_told(
+    rest: str, targets: tuple[int, ...], advice: str
+) -> None:
+    built = replace(engine(*FUSED, precision="int8"), rest=rest, targets=targets)
+    report = fusion_report(residual_graph(), built)
+    assert report is not None
+    assert report.totals.narrow == 0
+    (line,) = [line for line in report.lines() if line.startswith("codes")]
+    assert line.startswith("codes     0 of 4 convolutions and products multiply int8")
+    assert advice in line
+    assert reported(*FUSED).totals.narrow is None
 
 
 def quantised_graph() -> Graph:

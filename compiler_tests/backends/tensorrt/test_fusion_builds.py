@@ -135,6 +135,7 @@ def test_what_eight_bits_leave_apart_is_told_with_its_reason(tmp_path, precision
     scaling = [item for item in report.kernels if item.requantises]
     assert len(scaling) == report.totals.requantise + report.totals.requantise_too
     assert any(precision in (*item.reads_types, *item.writes_types) for item in report.kernels)
+    assert report.totals.narrow == report.totals.roles["matrix"]
 
 
 def test_norms_that_stand_before_a_convolution_are_told(tmp_path):

@@ -18,6 +18,7 @@ from resnet_dsl.backends.tensorrt.operations import Operation, operations_of
 from resnet_dsl.backends.tensorrt.parsed import parsed_operations
 from resnet_dsl.backends.tensorrt.report import EngineReport
 from resnet_dsl.ir.graph import Graph
+from resnet_dsl.passes.numbers import NARROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Totals:
     """Kernels that only quantise, scale and round."""
     requantise_too: int
     """Kernels that do so beside an addition or a pooling, with no convolution in them."""
+    narrow: int | None
+    """Of int8 and fp8: convolutions and products that multiply in it, and are not turned back into wider numbers."""
     macs: int
     bytes_moved: int | None
     bytes_apart: int | None
@@ -160,7 +163,7 @@ def fusion_report(
         joins=joins,
         apart=pairs_apart(kernels, operations),
         nowhere=_nowhere(kernels, operations.items),
-        totals=_totals(kernels, joins, operations.items),
+        totals=_totals(kernels, joins, operations.items, report.precision),
         memory=Memory(
             weights=report.weight_memory,
             activations=report.scratch_memory,
@@ -181,7 +184,10 @@ def _batch(report: EngineReport, profile: int) -> int | None:
 
 
 def _totals(
-    kernels: Sequence[FusedKernel], joins: Sequence[Join], operations: Sequence[Operation]
+    kernels: Sequence[FusedKernel],
+    joins: Sequence[Join],
+    operations: Sequence[Operation],
+    precision: str,
 ) -> Totals:
     roles = Counter(item.role for item in kernels)
     additions = [item for item in joins if item.kind == "add"]
@@ -189,6 +195,7 @@ def _totals(
         item.name for kernel in kernels if kernel.role == "matrix" for item in kernel.computes
     }
     norms = [item.name for item in operations if item.kind == "norm"]
+    codes = [item for item in kernels if item.role == "matrix" and precision in item.reads_types]
     return Totals(
         kernels=len(kernels),
         roles=dict(sorted(roles.items())),
@@ -199,6 +206,7 @@ def _totals(
         convert=roles["convert"],
         requantise=roles["requantise"],
         requantise_too=sum(item.requantises and item.role != "requantise" for item in kernels),
+        narrow=len(codes) if precision in NARROW else None,
         macs=sum(item.macs for item in kernels),
         bytes_moved=_sum([item.bytes_moved for item in kernels]),
         bytes_apart=_sum([item.bytes_moved for item in operations]) if operations else None,

@@ -52,11 +52,7 @@ def summary(report: FusionReport) -> list[str]:
         lines.append(
             f"norms     {fused} of {totals.norms} that could not be folded are in a convolution's kernel"
         )
-    if totals.requantise or totals.requantise_too:
-        lines.append(
-            f"codes     {totals.requantise} of the kernels only requantise, {totals.requantise_too} more do beside an "
-            "addition or a pooling"
-        )
+    lines += [f"codes     {text}" for text in _codes(report)]
     held = [
         f"{size(count)} of {text}"
         for count, text in (
@@ -68,6 +64,28 @@ def summary(report: FusionReport) -> list[str]:
     lines += [f"memory    {', '.join(held)}"] if held and report.profile == 0 else []
     lines += [f"traffic   {_traffic(report)}"] if totals.bytes_moved is not None else []
     return lines
+
+
+def _codes(report: FusionReport) -> Iterator[str]:
+    """How much of a quantised network is computed in codes, and what turning numbers into codes takes."""
+    totals = report.totals
+    matrices = totals.roles.get("matrix", 0)
+    if totals.narrow is not None and matrices:
+        said = (
+            f"{totals.narrow} of {matrices} convolutions and products multiply {report.precision}"
+        )
+        if not totals.narrow:
+            wide = (report.rest or "").startswith("bf16") and report.targets != (75,)
+            said += f": they turn codes back into wider numbers. Write `{'--rest' if wide else '--precision'} fp16`"
+        yield said
+    if totals.requantise or totals.requantise_too:
+        said = f"{totals.requantise} of the kernels only requantise"
+        if totals.requantise_too:
+            more = (
+                "1 more does" if totals.requantise_too == 1 else f"{totals.requantise_too} more do"
+            )
+            said += f", {more} beside an addition or a pooling"
+        yield said
 
 
 def _fused(title: str, joins: Sequence[Join]) -> str:

@@ -50,10 +50,13 @@ class _Model(BaseModel):
 
 
 class Spec(_Model):
-    """The spec's name, and the SHA-256 of it as it was composed, library and overrides included."""
+    """The spec's name, and the SHA-256 of it as it was composed, library and overrides included; how it was named,
+    and with which `--set`."""
 
     name: Text
     sha256: Hash
+    file: Text | None = None
+    overrides: Annotated[tuple[Text, ...], Field(max_length=1000)] = ()
 
 
 class Weights(_Model):
@@ -171,6 +174,8 @@ def manifest(
     *,
     spec_name: str,
     spec_hash: str,
+    spec_file: str | None = None,
+    overrides: Sequence[str] = (),
     weights_hash: str,
     weights_file: str | None = None,
     onnx_sha256: str,
@@ -211,7 +216,7 @@ def manifest(
     made = Manifest(
         format=FORMAT,
         resnet_dsl=__version__,
-        spec=Spec(name=spec_name, sha256=spec_hash),
+        spec=Spec(name=spec_name, sha256=spec_hash, file=spec_file, overrides=tuple(overrides)),
         weights=Weights(sha256=weights_hash, file=weights_file),
         onnx=Onnx(sha256=onnx_sha256, file=onnx_file),
         calibration=calibration,

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from compiler_tests.verify import nets
 from resnet_dsl.errors import CompileError
-from resnet_dsl.verify.foreign import ForeignTarget, open_foreign, prove_foreign
+from resnet_dsl.verify.foreign import ForeignTarget, _inner, open_foreign, prove_foreign
 from resnet_dsl.verify.onnx_file import read
-from resnet_dsl.verify.proof import Proof
+from resnet_dsl.verify.proof import Compared, Proof
 from resnet_dsl.verify.torch_target import TorchTarget
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
@@ -174,6 +174,20 @@ def test_what_departs_is_named(
     (found,) = proved(nets.PLAIN, exported(network, fold=fold)).findings
     assert found.block == block
     assert said in found.message
+
+
+def test_a_departure_that_the_output_hides_is_found_in_its_block() -> None:
+    target, reference = opened(nets.PLAIN, exported(module(nets.PLAIN))), nets.reference(nets.PLAIN)
+    proof = Proof(target.about)
+    far = Compared("layer1.0.relu2", "layer1.0", 1.0, 5.0, 1e-5, 0.9, 1e-5)
+    near = Compared("layer1.1.relu2", "layer1.1", 1.0, 0.02, 1e-5, 1e-3, 1e-5)
+    result = Compared("fc", "head", 1.0, 1e-6, 1e-5, 1e-6, 1e-5, deployed=True)
+    proof.compared.extend([far, near, result])
+    _inner(target, reference, proof)
+    assert proof.compared == [near, result]  # of the first the file has no value
+    (found,) = proof.findings
+    assert found.block == "layer1.1"
+    assert "though the output hides it" in found.message
 
 
 @pytest.mark.parametrize("fold", [True, False], ids=["folded", "unfolded"])

@@ -29,6 +29,8 @@ from resnet_dsl.verify.targets import About
 
 _ONE = 1e-3
 """How near to one the sum of an image's scores is where they went through a softmax."""
+_NEAR = 0.1
+"""How far off, as a part of its size, what is still the same value may be."""
 
 
 @dataclass
@@ -93,6 +95,7 @@ def prove_foreign(target: ForeignTarget, reference: Reference) -> Proof:
         result = _result(target, spreads, reference)
     found.compared.append(result)
     if result.ratio <= 1:
+        _inner(target, reference, found)
         return found
     block = departs or reference.ends[reference.final]
     found.findings.append(
@@ -106,6 +109,28 @@ def prove_foreign(target: ForeignTarget, reference: Reference) -> Proof:
         )
     )
     return found
+
+
+def _inner(target: ForeignTarget, reference: Reference, found: Proof) -> None:
+    """What the ends say where the output holds. An end's nearest value that is far off is another value: the file joins
+    operations there, and has none for it. One that is near, and yet further off than rounding explains, departs, even
+    if later layers hide it."""
+    found.compared[:] = [
+        item for item in found.compared if item.ratio <= 1 or item.rms <= _NEAR * item.scale
+    ]
+    item = next((item for item in found.compared if item.ratio > 1), None)
+    if item is not None:
+        found.findings.append(
+            Finding(
+                "values",
+                item.block,
+                item.name,
+                item.ratio,
+                f"`{item.name}` is off by {item.largest:.2g}, where rounding explains "
+                f"{item.largest_bound:.2g}, though the output hides it; "
+                f"{diagnose(target.file, reference, item.block)}",
+            )
+        )
 
 
 def _spreads(target: ForeignTarget, reference: Reference) -> Mapping[str, Spread]:

@@ -52,7 +52,7 @@ def target(
     engine: Path, monkeypatch: pytest.MonkeyPatch, factor: float = 1.0, failure: str = ""
 ) -> EngineTarget:
     """The engine as a target, run by the stand-in."""
-    model = nets.target(nets.PLAIN, Numbers("fp16")).file.path
+    model = nets.target(nets.PLAIN, Numbers("fp16")).path
     kept = model.rename(model.with_name("engine.onnx"))
     program = PROGRAM.replace("MODEL", repr(str(kept))).replace("FACTOR", str(factor))
     source = program.replace("FAILURE", failure)

@@ -9,7 +9,7 @@ from resnet_dsl.backends.onnx.options import OnnxOptions
 from resnet_dsl.backends.onnx.writer import write_model
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.passes.numbers import Numbers, Precision, Rest
-from resnet_dsl.passes.quantize import Placement
+from resnet_dsl.passes.placement import Placement
 from resnet_dsl.verify.onnx_file import OnnxFile, read
 from resnet_dsl.verify.own_graph import own_graph
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from resnet_dsl.weights.store import Weights
 
 PROBED = 2
-"""Images for which every value is compared."""
+"""Images for which every value is compared; one, where the values of two would take more than `ROOM` bytes."""
+ROOM = 600e6
 WORK = 6e10
 """Multiply-adds of the reference that are spent on comparing decisions, where no number of images is asked for."""
 MOST_IMAGES, LEAST_IMAGES = 256, 8
@@ -78,7 +80,7 @@ class _Verification:
 
         images = self._images()
         weights = self._weights()
-        probe = first(images, PROBED)
+        probe = first(images, self._probed())
         progress = stack.enter_context(bar("verifying", "operations"))
         tick = silent if self.quiet else progress.add
         reference = Reference(self.compilation, weights, probe, tick=tick)
@@ -109,6 +111,11 @@ class _Verification:
             sections=list(dict.fromkeys(reference.ends.values())),
             notes=[f"{about}: {text}" for about, text in (*self.subject.notes, *self.notes)],
         )
+
+    def _probed(self) -> int:
+        """How many images every value is compared for."""
+        inner = sum(prod(node.shape) for node in self.compilation.graph.nodes)
+        return PROBED if 4 * PROBED * inner <= ROOM else 1
 
     def _weights(self) -> Weights:
         """The subject's; those of a seed, where no file holds them, as they are after a few steps of training."""

@@ -19,7 +19,7 @@ from resnet_dsl.errors import CompileError
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.ops import Quantize
 from resnet_dsl.verify.exact import Departure
-from resnet_dsl.verify.onnx_file import OnnxFile
+from resnet_dsl.verify.onnx_file import OnnxFile, read
 from resnet_dsl.verify.own_constants import differing
 from resnet_dsl.verify.rounding import Arithmetic
 from resnet_dsl.verify.targets import About
@@ -35,7 +35,7 @@ class OnnxTarget:
     """
 
     def __init__(self, file: OnnxFile, graph: Graph, precision: str, *, made: bool = False) -> None:
-        self.file = file
+        self.path = file.path  # and not the file, which holds its weights
         self.graph = graph
         self.about = About(
             "onnx",
@@ -52,15 +52,15 @@ class OnnxTarget:
     @cached_property
     def _plain(self) -> TappedSession:
         try:
-            return TappedSession(self.file.path, [OUTPUT], optimise=True)
+            return TappedSession(self.path, [OUTPUT], optimise=True)
         except CompileError:  # some graphs of float8 are fused into what there are no kernels for
-            session = TappedSession(self.file.path, [OUTPUT])
+            session = TappedSession(self.path, [OUTPUT])
             self.about = replace(self.about, runtime=f"{RUNTIME}, not optimised")
             return session
 
     def differing(self, weights: Weights) -> Sequence[Departure]:
         """The constants that are not, to the bit, those which the weights make."""
-        return differing(self.file, self.graph, weights)
+        return differing(read(self.path), self.graph, weights)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, classes)"""
@@ -69,7 +69,7 @@ class OnnxTarget:
     def inner(self, images: Tensor) -> Mapping[str, Tensor]:
         """Every floating-point value, computed one operation after another, as the file has them."""
         final = self.graph.nodes[self.graph.output - 1].name
-        session = TappedSession(self.file.path)
+        session = TappedSession(self.path)
         found = session.run(images.numpy())
         values = {name: as_tensor(value) for name, value in found.items() if name != session.input}
         values[final] = values.pop(OUTPUT)

@@ -14,7 +14,7 @@ from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.ops import Concat, Conv, Dropout, DropPath, Linear
 from resnet_dsl.passes.manager import PassError
 from resnet_dsl.passes.numbers import Numbers, Precision, Rest
-from resnet_dsl.passes.quantize import Placement
+from resnet_dsl.passes.placement import Placement
 from resnet_dsl.verify.onnx_file import OnnxFile
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from compiler_tests.graphs import RELU, Builder, conv
-from resnet_dsl.calibrate.decide import decide, overflowing
+from resnet_dsl.calibrate.decide import decide
 from resnet_dsl.calibrate.decided import Decided
+from resnet_dsl.calibrate.overflow import overflowing
 from resnet_dsl.calibrate.wish import Wish
 from resnet_dsl.compiler import compile_spec
 from resnet_dsl.errors import CompileError
@@ -122,3 +123,11 @@ def test_fp16_without_the_packages_that_run_networks_is_unchecked_and_says_so(
     place = str(tmp_path / "images.npy")
     with pytest.raises(CompileError, match="this needs onnx, onnxruntime"):
         decided(NAMES, Wish("fp16", place=place))
+
+
+def test_that_codes_beside_bf16_are_none_in_an_engine_is_said(decided, tmp_path):
+    place = str(tmp_path / "images.npy")
+    said = decided(NAMES, Wish("int8", rest="bf16", placement="tensorrt", place=place, engine=True))
+    assert any("convolutions compute in bf16" in note for note in said.notes)
+    quiet = decided(NAMES, Wish("int8", placement="tensorrt", place=place, engine=True))
+    assert quiet.notes == ()

@@ -70,7 +70,10 @@ def test_a_calibration_is_stored_and_read_again_and_another_is_made_for_other_im
     first = call(f"{INT8} --out a".replace("--json", "")).output
     assert "ranges of 40" in first
     before = (tmp_path / "a/small.int8.onnx").read_bytes()
-    assert "; seen before, and read from a file" in call(f"{INT8} --out a".replace("--json", "")).output
+    assert (
+        "; seen before, and read from a file"
+        in call(f"{INT8} --out a".replace("--json", "")).output
+    )
     assert (tmp_path / "a/small.int8.onnx").read_bytes() == before
     np.save(tmp_path / "images.npy", IMAGES * 2)
     assert "ranges of 40" in call(f"{INT8} --out a".replace("--json", "")).output

@@ -14,8 +14,9 @@ from resnet_dsl.ir.graph import Graph, Node
 from resnet_dsl.ir.ops import Cast, Dequantize, Quantize
 from resnet_dsl.ir.verify import verify
 from resnet_dsl.passes.fold_batchnorm import fold_batchnorm
+from resnet_dsl.passes.placement import plan
 from resnet_dsl.passes.precision import precision, rounded
-from resnet_dsl.passes.quantize import plan, quantize
+from resnet_dsl.passes.quantize import quantize
 
 WEIGHTS = torch_reference.RandomWeights()
 

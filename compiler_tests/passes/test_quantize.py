@@ -30,8 +30,9 @@ from resnet_dsl.ir.text import graph_text
 from resnet_dsl.ir.verify import verify
 from resnet_dsl.passes.fold_batchnorm import fold_batchnorm
 from resnet_dsl.passes.numbers import Numbers
+from resnet_dsl.passes.placement import NarrowType, Placement, plan
 from resnet_dsl.passes.precision import precision
-from resnet_dsl.passes.quantize import NarrowType, Placement, plan, quantize
+from resnet_dsl.passes.quantize import quantize
 
 WEIGHTS = torch_reference.RandomWeights()
 

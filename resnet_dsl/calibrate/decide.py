@@ -3,21 +3,20 @@ type could not hold, and for `auto` the fastest mix within a loss of accuracy.""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_dsl.calibrate.decided import Decided
 from resnet_dsl.calibrate.methods import PERCENT
+from resnet_dsl.calibrate.overflow import overflowing
 from resnet_dsl.calibrate.parts import nodes_in
 from resnet_dsl.calibrate.wish import BUDGET, IMAGES, METHOD, RANGE_IMAGES, Wish
 from resnet_dsl.compiler import Compilation
 from resnet_dsl.errors import CompileError, Diagnostic
-from resnet_dsl.ir.graph import Graph, Node
-from resnet_dsl.ir.ops import Add, Multiply
+from resnet_dsl.ir.graph import Graph
 from resnet_dsl.needs import require
 from resnet_dsl.passes.names import distinct, value_names
 from resnet_dsl.passes.numbers import Numbers, Precision
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
 
 AUTO: Precision = "int8"
 """What `auto` makes narrow: every GPU and processor that is compiled for has it."""
-LARGEST_HALF = 65504.0
-HEADROOM = 2.0
-"""What is above LARGEST_HALF / HEADROOM is kept wide: images to come may give larger values than those seen."""
+_BFLOAT16_CODES = (
+    "TensorRT for RTX 1.7 has no kernels of codes beside bf16: convolutions compute in bf16 there, with numbers "
+    "that are rounded as codes are, and are no faster; --rest fp16 has them"
+)
 
 Bar = Callable[[str], "AbstractContextManager[Progress]"]
 """A progress bar for a piece of work with this name."""
@@ -64,30 +64,6 @@ def decide(
         return work.half()
     assert wish.precision != "auto"
     return Decided(Numbers(wish.precision, wide=kept), kept=wish.keep)
-
-
-def overflowing(graph: Graph, largest: Mapping[str, float]) -> dict[str, float]:
-    """The nodes that read or make what fp16 could not hold, each with the largest magnitude of it."""
-    bound = LARGEST_HALF / HEADROOM
-    names = value_names(graph)
-    found: dict[str, float] = {}
-    for number, node in enumerate(graph.nodes, start=1):
-        read = [largest[names[value]] for value in node.inputs]
-        most = max(*read, largest[names[number]], _on_the_way(node, read))
-        if most > bound:
-            found[node.name] = most
-    return found
-
-
-def _on_the_way(node: Node, read: Sequence[float]) -> float:
-    """The largest magnitude that a sum or product of several may have before the last of them has come in."""
-    match node.op:
-        case Add() if len(read) > 2:
-            return sum(read[:-1])
-        case Multiply() if len(read) > 2:
-            return max(prod(read[:count]) for count in range(2, len(read)))
-        case _:
-            return 0.0
 
 
 @dataclass(frozen=True)
@@ -247,9 +223,9 @@ def _largest(calibration: Calibration, graph: Graph) -> dict[str, float]:
 
 
 def _warnings(wish: Wish, narrow: Precision) -> list[str]:
-    """What ONNX Runtime does to graphs that it should run as they are."""
+    """What runtimes do to graphs that they should run as they are."""
     if wish.engine:
-        return []
+        return [_BFLOAT16_CODES] if wish.others == "bf16" else []
     if narrow == "fp8":
         return [
             "ONNX Runtime 1.31 takes float8 for int8 where it fuses, and then has other numbers: switch its graph "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from resnet_dsl.errors import CompileError, Diagnostic
 from resnet_dsl.passes.numbers import HALF, NARROW, Precision, Rest
-from resnet_dsl.passes.quantize import Placement
+from resnet_dsl.passes.placement import Placement
 
 if TYPE_CHECKING:
     from resnet_dsl.calibrate.methods import Method

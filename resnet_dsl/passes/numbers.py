@@ -14,8 +14,9 @@ from typing import Literal, TypeAlias
 
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.passes.manager import Pass
+from resnet_dsl.passes.placement import NarrowType, Placement, Plan, plan
 from resnet_dsl.passes.precision import HalfType, precision
-from resnet_dsl.passes.quantize import NarrowType, Placement, Plan, plan, quantize
+from resnet_dsl.passes.quantize import quantize
 
 Precision: TypeAlias = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8"]
 Rest: TypeAlias = Literal["fp32", "fp16", "bf16"]

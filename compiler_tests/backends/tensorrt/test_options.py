@@ -70,6 +70,24 @@ def test_every_wrong_size_is_told_at_once():
     ]
 
 
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"timeout_s": float("nan")}, "the time limit is nan, and must be above 0"),
+        ({"timeout_s": 0.0}, "the time limit is 0, and must be above 0"),
+        (
+            {"workspace_mib": 99_999_999_999},
+            "the workspace is 99,999,999,999, and must be at most 2,147,483,647",
+        ),
+    ],
+)
+def test_a_limit_that_is_none_is_told_in_digits(limits, message):
+    (found,) = findings(**limits)
+    assert found.message == message
+    assert found.hint is not None
+    assert found.hint.startswith("leave it out")
+
+
 def test_an_empty_list_of_profiles_or_targets_is_refused():
     assert findings(profiles=())[0].message == "the list of profiles is empty"
     assert findings(targets=())[0].message == "no GPU is given to build for"

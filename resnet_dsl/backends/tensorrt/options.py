@@ -186,8 +186,8 @@ def _limits(options: EngineOptions) -> list[Diagnostic]:
         ("time limit", options.timeout_s, "leave it out for an hour"),
     ):
         if value is not None and not 0 < value <= LARGEST:
-            bound = "above 0" if value <= 0 else f"at most {LARGEST:,}"
-            message = f"the {name} is {value:g}, and must be {bound}"
+            bound = f"at most {LARGEST:,}" if value > 0 else "above 0"  # which no NaN is
+            message = f"the {name} is {value:,.10g}, and must be {bound}"
             findings.append(Diagnostic("RD625", message, hint=hint))
     return findings
 

@@ -187,7 +187,7 @@ def _limits(options: EngineOptions) -> list[Diagnostic]:
     ):
         if value is not None and not 0 < value <= LARGEST:
             bound = f"at most {LARGEST:,}" if value > 0 else "above 0"  # which no NaN is
-            message = f"the {name} is {value:,.10g}, and must be {bound}"
+            message = f"the {name} is {value:,.15g}, and must be {bound}"
             findings.append(Diagnostic("RD625", message, hint=hint))
     return findings
 

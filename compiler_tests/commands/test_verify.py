@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from typer.testing import Result
 
 from compiler_tests.commands import running
+from resnet_dsl.backends.tensorrt.device import local_gpus
 
 Call = Callable[..., Result]
 CERTIFICATE = "generated/small/small.certificate.json"
@@ -121,6 +122,36 @@ def test_quantised_graphs_are_verified_value_for_value(call: Call) -> None:
     assert any(step["name"].endswith(".dequantized") for step in int8["steps"])
     assert int8["agreement"]["right"] is not None
     assert document["weights"]["from"] == "generated/small/run/best.safetensors"
+
+
+def test_a_graph_goes_by_the_name_of_its_file(call: Call) -> None:
+    """`--precision auto` leaves a file of that name, whatever its mix."""
+    call("build small.yaml -t onnx --precision int8 --calibration digits")
+    built = Path("generated/small/small.int8.onnx")
+    built.rename(built.with_name("small.auto.onnx"))
+    done = call("verify small.yaml")
+    assert done.exit_code == 0, done.output
+    assert "onnx auto" in labels(certified())
+
+
+def test_an_engine_without_its_gpu_is_told_and_what_it_was_built_from_is_verified(
+    call: Call,
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    if local_gpus():
+        pytest.skip("there is a GPU here")
+    assert call("compile small.yaml").exit_code == 0
+    done = call("verify small.yaml generated/small/small.fp16.engine")
+    assert done.exit_code == 0, done.output
+    document = certified()
+    assert labels(document) == ["torch fp32", "onnx fp16"]
+    (absent,) = document["not_executed"]
+    assert absent["name"] == "engine generated/small/small.fp16.engine"
+    assert "no NVIDIA GPU" in absent["why"]
+    Path("generated/small/small.fp16.engine").write_bytes(b"vtrt")
+    Path(CERTIFICATE).unlink()
+    found = refused(call("verify small.yaml generated/small/small.fp16.engine --json"))
+    assert found["code"] == "RD631"
 
 
 def test_int8_can_be_made_for_the_occasion(call: Call) -> None:

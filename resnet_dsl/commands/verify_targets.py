@@ -14,6 +14,7 @@ from resnet_dsl.commands.verify_subject import Note, Subject, VerifyRequest
 from resnet_dsl.errors import CompileError, Diagnostic
 
 if TYPE_CHECKING:
+    from resnet_dsl.ir.graph import Graph
     from resnet_dsl.passes.numbers import Precision
     from resnet_dsl.verify.certificate import Absent
     from resnet_dsl.verify.foreign import ForeignTarget
@@ -24,13 +25,7 @@ if TYPE_CHECKING:
 
 MADE: tuple[Precision, ...] = ("fp32", "fp16")
 """The graphs that are made where none was built, and none is asked for."""
-SUFFIXES: dict[Precision, str] = {
-    "fp32": "",
-    "fp16": ".fp16",
-    "bf16": ".bf16",
-    "int8": ".int8",
-    "fp8": ".fp8",
-}
+ALL: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8", "fp8")
 
 
 @dataclass
@@ -89,46 +84,58 @@ class Collector:
         self.found.foreign.append(target)
 
     def _precisions(self) -> None:
-        """A graph of each precision: the one that was built here, or one that is made now."""
+        """A graph of each precision: those that were built here, and else such as are made now."""
         asked = cast("tuple[Precision, ...]", self.request.precisions)
-        for precision in asked or tuple(SUFFIXES):
-            if self._built(precision):
+        built = self._built(asked)
+        for precision in asked or ALL:
+            if precision in built:
                 continue
             if asked or precision in MADE:
                 self._make(precision)
             else:
-                why = "none was built here; --precision " + precision + " makes one"
+                why = f"none was built here; --precision {precision} makes one"
                 self._absent(f"onnx {precision}", why)
 
-    def _built(self, precision: Precision) -> bool:
-        """Take the graph that was built here, if it is of this spec and these weights."""
-        from resnet_dsl.verify.onnx_file import read
+    def _built(self, asked: Sequence[str]) -> set[str]:
+        """Take the graphs that were built here, as far as they are of this spec, these weights and the precisions that
+        are asked for; what their names say of these."""
         from resnet_dsl.verify.onnx_target import OnnxTarget
+
+        name = self.subject.compilation.spec.name
+        found = set()
+        for path in sorted(output_folder(self.subject.out, name).glob(f"{name}*.onnx")):
+            called = path.name.removeprefix(name).removesuffix(".onnx").removeprefix(".") or "fp32"
+            if "." in called or (asked and called not in asked):
+                continue
+            own = self._fitting(path)
+            if own is not None:
+                file, graph = own
+                self.found.targets.append(OnnxTarget(file, graph, called))
+                found.add(called)
+        return found
+
+    def _fitting(self, path: Path) -> tuple[OnnxFile, Graph] | None:
+        """A graph of ours, if it is of this spec and these weights."""
+        from resnet_dsl.verify.onnx_file import read
         from resnet_dsl.verify.own_graph import own_graph
 
         compilation = self.subject.compilation
-        name = compilation.spec.name
-        path = output_folder(self.subject.out, name) / f"{name}{SUFFIXES[precision]}.onnx"
-        if not path.is_file():
-            return False
         try:
             file = read(path)
             own = own_graph(file, compilation)
         except CompileError as error:
             self.found.notes.append(("onnx", f"{error.diagnostics[0].message}: left aside"))
-            return False
+            return None
         reason = ""
         if file.said.get("spec_sha256") != compilation.program.spec_hash or own is None:
             reason = "another spec"
         elif file.said.get("weights_sha256") != self.subject.digest:
             reason = "other weights"
         if reason or own is None:
-            self.found.notes.append(
-                ("onnx", f"{shell_path(path)} was built from {reason}, and is left aside")
-            )
-            return False
-        self.found.targets.append(OnnxTarget(file, *own))
-        return True
+            note = f"{shell_path(path)} was built from {reason}, and is left aside"
+            self.found.notes.append(("onnx", note))
+            return None
+        return file, own[0]
 
     def _make(self, precision: Precision) -> None:
         from resnet_dsl.backends.onnx.writer import write_model
@@ -166,6 +173,7 @@ class Collector:
         """An engine, by the ONNX file that it was built from. What is named has to be an engine of this network."""
         from resnet_dsl.verify.engine_target import EngineTarget, open_engine
         from resnet_dsl.verify.onnx_file import read
+        from resnet_dsl.verify.onnx_target import OnnxTarget
         from resnet_dsl.verify.own_graph import own_graph
 
         label = f"engine {shell_path(path)}"
@@ -190,16 +198,27 @@ class Collector:
                 )
             self._absent(label, "it was built from other weights")
             return
-        if engine.why_not:
-            self._absent(label, engine.why_not)
-            return
         own = None
         if engine.onnx is not None:
-            own = own_graph(read(engine.onnx), self.subject.compilation)
-        if own is None:
+            file = read(engine.onnx)
+            own = own_graph(file, self.subject.compilation)
+            if own is not None and not self._has(
+                engine.onnx
+            ):  # what went in, where every value can be seen
+                self.found.targets.append(OnnxTarget(file, *own))
+        if engine.why_not:
+            self._absent(label, engine.why_not)
+        elif own is None:
             self._absent(label, "the ONNX file that it was built from is not beside it")
-            return
-        self.found.targets.append(EngineTarget(engine, own[0]))
+        else:
+            self.found.targets.append(EngineTarget(engine, own[0]))
+
+    def _has(self, path: Path) -> bool:
+        """Whether a file is a target already."""
+        return any(
+            item.about.file is not None and item.about.file.resolve() == path.resolve()
+            for item in self.found.targets
+        )
 
     def _absent(self, name: str, why: str) -> None:
         from resnet_dsl.verify.certificate import Absent

@@ -106,7 +106,11 @@ class OnnxFile:
             for item in self.model.graph.initializer
             if item.data_type in ELEMENTS
         }
-        for value in onnx.shape_inference.infer_shapes(self._light()).graph.value_info:
+        try:
+            inferred = onnx.shape_inference.infer_shapes(self._light())
+        except Exception:  # onnx's have no common class; what runs the file says what is wrong
+            return found
+        for value in inferred.graph.value_info:
             kind = value.type.tensor_type.elem_type
             if kind in ELEMENTS:
                 found[value.name] = ELEMENTS[kind]

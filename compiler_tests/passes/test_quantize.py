@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from compiler_tests import torch_reference
 from compiler_tests.graphs import RELU, Builder, conv, norm, residual_net
 from compiler_tests.onnx_runs import run, session, to_bytes, to_model
+from resnet_dsl.backends.onnx.options import OnnxOptions
 from resnet_dsl.catalogue import find_spec
 from resnet_dsl.compiler import compile_spec
 from resnet_dsl.ir.graph import Graph
@@ -124,6 +125,30 @@ def test_onnx_runtime_computes_hidden_linear_layers_in_codes_too(tmp_path):
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
     assert kinds.count("QGemm") == 2
     assert kinds.count("Gemm") == 1  # the logits, which are no codes
+
+
+def test_stages_that_are_outputs_too_leave_onnx_runtime_its_kernels_of_codes(net, tmp_path):
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    stages = tuple(feature.name for feature in net.features)
+    assert stages
+    result = quantised(net, "onnxruntime")
+    model = to_model(result, WEIGHTS, OnnxOptions(outputs=stages)).SerializeToString()
+    onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert not {"Add", "Relu", "Conv"} & {*kinds}
+    x = torch_reference.image(net)
+    exact, found = torch_reference.run(net, WEIGHTS, x), run(model, x)
+    for name in stages:
+        assert np.abs(found[name] - exact[name]).max() < 0.1 * np.abs(exact[name]).max()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_outputs_are_float32_in_half_precision_too(net, dtype):
+    stages = tuple(feature.name for feature in net.features)
+    model = to_model(precision(net, dtype), WEIGHTS, OnnxOptions(outputs=stages))
+    kinds = {item.name: item.type.tensor_type.elem_type for item in model.graph.output}
+    assert kinds == dict.fromkeys(["logits", *stages], onnx.TensorProto.FLOAT)
 
 
 @pytest.mark.parametrize("placement", ["tensorrt", "onnxruntime"])

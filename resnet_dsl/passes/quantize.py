@@ -12,10 +12,10 @@ Requires: a verified float32 graph without casts. Ensures: the pairs are the onl
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from resnet_dsl.ir.graph import Graph, Node
+from resnet_dsl.ir.graph import Graph, Node, Output
 from resnet_dsl.ir.ops import CodeType, Dequantize, Quantize
 from resnet_dsl.passes.names import free, value_names
 from resnet_dsl.passes.placement import Plan
@@ -79,7 +79,24 @@ def quantize(graph: Graph, plan: Plan, ranges: Mapping[str, float]) -> Graph:
         nodes.append(replace(node, inputs=inputs, constants=constants))
         numbers.append(len(nodes))
         pair(old, node)
-    return with_nodes(graph, nodes, numbers)
+    made = with_nodes(graph, nodes, numbers)
+    return replace(made, features=tuple(_features(graph, plan, codes, made.features)))
+
+
+def _features(
+    graph: Graph, plan: Plan, codes: Mapping[int, int], features: Iterable[Output]
+) -> Iterator[Output]:
+    """The ends of stages. For ONNX Runtime they are what all readers read, where that is codes: it makes codes of
+    nothing that is wanted in floating point as well."""
+    floating = {
+        value
+        for node in graph.nodes
+        for operand, value in enumerate(node.inputs)
+        if (node.name, operand) not in plan.reads
+    }
+    for old, new in zip(graph.features, features, strict=True):
+        in_codes = plan.placement == "onnxruntime" and old.value not in floating
+        yield replace(new, value=codes.get(old.value, new.value)) if in_codes else new
 
 
 def _scale(largest: float, steps: float) -> float:

@@ -1,5 +1,6 @@
 """Graph to ONNX nodes. Names are the graph's own: a node and its result are called by the module's path, an
-initialiser by its state-dict key. The image is `input` (N, C, H, W), the result `logits` (N, classes).
+initialiser by its state-dict key. The image is `input` (N, C, H, W), the result `logits` (N, classes); they and ends of
+stages that are outputs are float32, whatever the graph computes with.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def emit(graph: Graph, options: OnnxOptions) -> Emitted:
             and any(dynamic[value] for value in node.inputs)
         )
     for name, value in outputs.items():
-        if values[value] != name:
+        if _dtype(graph, value) != "float32":
+            build.node("Cast", name, (values[value],), to=proto.ELEMENT_TYPES["float32"])
+        elif values[value] != name:
             build.node("Identity", name, (values[value],))
 
     message = proto.graph(
@@ -105,7 +108,11 @@ def _features(graph: Graph, options: OnnxOptions) -> dict[str, int]:
 
 def _result_names(graph: Graph, outputs: dict[str, int], build: GraphBuilder) -> list[str]:
     """What each value is to be called: by its output, or else by its node; unlike any other."""
-    by_value = {value: name for name, value in reversed(outputs.items()) if value}
+    by_value = {
+        value: name
+        for name, value in reversed(outputs.items())
+        if value and _dtype(graph, value) == "float32"
+    }
     names = [INPUT]
     for number, node in enumerate(graph.nodes, start=1):
         names.append(by_value[number] if number in by_value else build.free(node.name))
@@ -126,5 +133,4 @@ def _end(name: str, graph: Graph, value: int, dynamic: bool) -> bytes:
     if dynamic and len(shape) == 3:
         prefix = "" if name == INPUT else f"{name}."
         shape = (shape[0], f"{prefix}height", f"{prefix}width")
-    kind = proto.ELEMENT_TYPES[_dtype(graph, value)]
-    return proto.value_info(name, kind, ("batch", *shape))
+    return proto.value_info(name, proto.ELEMENT_TYPES["float32"], ("batch", *shape))

@@ -28,7 +28,8 @@ from resnet_dsl.ir.ops import (
     Quantize,
     Subsample,
 )
-from resnet_dsl.verify.bounds import Error, error_of, surely
+from resnet_dsl.verify.bounds import error_of
+from resnet_dsl.verify.error import Error, surely
 from resnet_dsl.verify.interpreter import apply
 from resnet_dsl.verify.measure import rms_bound
 from resnet_dsl.verify.rounding import FLOAT32, UNITS, Arithmetic

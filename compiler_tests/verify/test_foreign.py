@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from compiler_tests.verify import nets
 from resnet_dsl.errors import CompileError
+from resnet_dsl.verify.findings import Compared, Proof
 from resnet_dsl.verify.foreign import ForeignTarget, _inner, open_foreign, prove_foreign
 from resnet_dsl.verify.onnx_file import read
-from resnet_dsl.verify.proof import Compared, Proof
 from resnet_dsl.verify.torch_target import TorchTarget
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own

@@ -15,7 +15,8 @@ from compiler_tests.verify.devices import SequentialDevice
 from resnet_dsl.ir.ops import Add, Conv
 from resnet_dsl.passes.numbers import Numbers, Precision
 from resnet_dsl.verify.certificate import first_finding
-from resnet_dsl.verify.proof import Finding, Proof, prove
+from resnet_dsl.verify.findings import Finding, Proof
+from resnet_dsl.verify.proof import prove
 from resnet_dsl.verify.torch_target import TorchTarget
 from resnet_dsl.weights.store import LoadedWeights
 

@@ -23,9 +23,9 @@ from resnet_dsl.needs import require
 if TYPE_CHECKING:
     from resnet_dsl.verify.agreement import Agreement, Scores
     from resnet_dsl.verify.certificate import Verified
+    from resnet_dsl.verify.findings import Proof
     from resnet_dsl.verify.images import Images
     from resnet_dsl.verify.onnx_file import OnnxFile
-    from resnet_dsl.verify.proof import Proof
     from resnet_dsl.verify.reference import Reference
     from resnet_dsl.weights.store import Weights
 
@@ -165,8 +165,8 @@ class _Verification:
         """Count on which images the targets that were executed decide as the reference does; what is not explained is a
         finding of the target's proof."""
         from resnet_dsl.verify.agreement import Agreement, agreements
+        from resnet_dsl.verify.findings import Finding
         from resnet_dsl.verify.images import BATCH
-        from resnet_dsl.verify.proof import Finding
         from resnet_dsl.verify.walk import silent
 
         counted = [Agreement() for _ in proofs]

@@ -11,7 +11,7 @@ from typing import Any
 
 import resnet_dsl
 from resnet_dsl.verify.agreement import Agreement
-from resnet_dsl.verify.proof import Compared, Finding, Proof
+from resnet_dsl.verify.findings import Compared, Finding, Proof
 from resnet_dsl.verify.rounding import CHANCE, CHANNELS, ROUNDINGS, UNITS, certainty
 from resnet_dsl.verify.spread import CHANCE as SPREAD_CHANCE
 from resnet_dsl.verify.spread import SEEDS

@@ -19,9 +19,10 @@ from resnet_dsl.passes.precision import precision
 from resnet_dsl.verify.diagnosis import diagnose
 from resnet_dsl.verify.ends import counterparts
 from resnet_dsl.verify.exact import computed
+from resnet_dsl.verify.findings import Compared, Finding, Proof
 from resnet_dsl.verify.onnx_file import OnnxFile
 from resnet_dsl.verify.onnx_target import RUNTIME, as_tensor
-from resnet_dsl.verify.proof import Compared, Finding, Proof, compare
+from resnet_dsl.verify.proof import compare
 from resnet_dsl.verify.reference import Reference
 from resnet_dsl.verify.rounding import Arithmetic
 from resnet_dsl.verify.spread import Spread, spread

@@ -8,7 +8,7 @@ from math import inf, isfinite
 import torch
 from torch import Tensor
 
-from resnet_dsl.verify.bounds import Error
+from resnet_dsl.verify.error import Error
 from resnet_dsl.verify.rounding import mean_square_certainty
 from resnet_dsl.verify.walk import Step
 

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,67 +24,13 @@ from resnet_dsl.ir.graph import Constant, Graph
 from resnet_dsl.ir.ops import Cast, Dequantize, Quantize
 from resnet_dsl.verify.ends import counterparts
 from resnet_dsl.verify.exact import computed, departures, exact
+from resnet_dsl.verify.findings import Compared, Finding, Proof, Question
 from resnet_dsl.verify.measure import Measured, distance, measure
 from resnet_dsl.verify.reference import Reference
 from resnet_dsl.verify.rounding import FLOAT32, UNITS
 from resnet_dsl.verify.spread import Spread, spread
-from resnet_dsl.verify.targets import About, Target
+from resnet_dsl.verify.targets import Target
 from resnet_dsl.verify.walk import Step, computing, in_step
-
-Question: TypeAlias = Literal["passes", "weights", "arithmetic", "values", "result", "agreement"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that departs: which question, at which spec block and which value, by how many times its bound."""
-
-    question: Question
-    block: str
-    name: str
-    ratio: float
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """A value at the end of a block (or the output, of which `deployed` says whether it was computed as it is used)
-    beside the reference: errors, what they may be, and the root mean square of the value."""
-
-    name: str
-    block: str
-    scale: float
-    largest: float
-    largest_bound: float
-    rms: float
-    rms_bound: float
-    deployed: bool = False
-
-    @property
-    def ratio(self) -> float:
-        """The error as a part of its bound; more than 1 is a departure."""
-        return max(_part(self.largest, self.largest_bound), _part(self.rms, self.rms_bound))
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What came of a target."""
-
-    about: About
-    why_not: str = ""
-    """Why it was not executed; its graph and constants were looked at nevertheless."""
-    steps: list[Measured] = field(default_factory=list)
-    compared: list[Compared] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def executed(self) -> bool:
-        """Whether it was executed."""
-        return not self.why_not
-
-    @property
-    def holds(self) -> bool:
-        """Whether rounding explains everything."""
-        return not self.findings
 
 
 def prove(target: Target, reference: Reference) -> Proof:
@@ -285,9 +229,3 @@ def _judge(question: Question, compared: Compared, found: Proof) -> None:
             f"{compared.largest_bound:.2g}",
         )
     )
-
-
-def _part(error: float, bound: float) -> float:
-    if error == 0:
-        return 0.0
-    return error / max(bound, 1e-300) if error == error else float("inf")

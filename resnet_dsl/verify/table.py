@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from resnet_dsl.verify.agreement import Agreement
 from resnet_dsl.verify.certificate import Verified, first_finding
-from resnet_dsl.verify.proof import Compared, Proof
+from resnet_dsl.verify.findings import Compared, Proof
 
 _MOST_ROWS = 12
 

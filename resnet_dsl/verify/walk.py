@@ -15,7 +15,8 @@ from torch import Tensor
 
 from resnet_dsl.ir.graph import Constant, FloatType, Graph, Node, floating
 from resnet_dsl.ir.ops import Quantize
-from resnet_dsl.verify.bounds import Error, error_of
+from resnet_dsl.verify.bounds import error_of
+from resnet_dsl.verify.error import Error
 from resnet_dsl.verify.interpreter import apply
 from resnet_dsl.verify.rounding import UNITS, Arithmetic
 

@@ -14,6 +14,7 @@ from compiler_tests.backends.tensorrt.workers import ENGINE, RESULT, START
 from compiler_tests.commands.running import SMALL
 from resnet_dsl.backends.tensorrt import products
 from resnet_dsl.backends.tensorrt.builder import build_engines
+from resnet_dsl.calibrate.wish import Wish
 from resnet_dsl.commands import engine
 from resnet_dsl.commands.engine import EngineRequest, compile_engine
 from resnet_dsl.errors import CompileError
@@ -125,6 +126,22 @@ def test_what_is_no_spec_is_named(start: bytes, what: str, size: int, tmp_path: 
     assert "and no spec" in finding.message
     assert f"`resnet-dsl inspect '{file}'`" in (finding.hint or "")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(products.RTX not in products.available(), reason="tensorrt_rtx is missing")
+def test_noise_says_nothing_of_how_images_are_prepared(tmp_path: Path):
+    spec = tmp_path / "small.yaml"
+    spec.write_text(SMALL)
+    found = []
+    for wish in (
+        Wish("fp16", engine=True),
+        Wish("int8", place="fake", images=2, placement="tensorrt", engine=True),
+    ):
+        compile_engine(EngineRequest(str(spec), tmp_path, wish=wish), quiet=True)
+        manifest = json.loads((tmp_path / f"small.{wish.precision}.engine.json").read_text())
+        found.append((manifest["preprocessing"], manifest["class_names"]))
+        assert manifest["spec"]["file"] == str(spec)
+    assert found[0] == found[1]
 
 
 @pytest.mark.skipif(products.RTX not in products.available(), reason="tensorrt_rtx is missing")

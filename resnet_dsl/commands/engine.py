@@ -102,6 +102,7 @@ def compile_engine(request: EngineRequest, *, quiet: bool = False) -> Outcome:
             subject.weights,
             subject.spec,
             subject.overrides,
+            noise=request.wish.place == "fake",
         )
         graph = compilation.inference_graph(numbers=numbers, fixed_size=not dynamic)
         fusions = [fusion_reports(graph, report) for report in reports]

@@ -39,6 +39,8 @@ class Made:
     file: Path | None
     spec: str | None = None
     overrides: tuple[str, ...] = ()
+    noise: bool = False
+    """Whether ranges are of noise, which says nothing of how images are prepared."""
 
 
 def write_files(
@@ -50,10 +52,11 @@ def write_files(
     """Write what goes beside the engines: their manifests, which are returned, reports, and programs that run them."""
     decided, compilation = made.decided, made.compilation
     ready = preparation(compilation, made.file)
-    steps = dict(decided.feed.preprocessing) if decided.feed is not None else ready.steps
+    feed = None if made.noise else decided.feed
+    steps = dict(feed.preprocessing) if feed is not None else ready.steps
     classes = ready.classes
-    if classes is None and decided.feed is not None:
-        classes = decided.feed.classes or None
+    if classes is None and feed is not None:
+        classes = feed.classes or None
     manifests = []
     onnx_hash = _sha256(artifacts.staged(made.onnx))
     for report, fusion in zip(reports, fusions, strict=True):

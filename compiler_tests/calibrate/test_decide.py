@@ -12,6 +12,7 @@ from compiler_tests.graphs import RELU, Builder, conv
 from resnet_dsl.calibrate.decide import decide
 from resnet_dsl.calibrate.decided import Decided
 from resnet_dsl.calibrate.overflow import overflowing
+from resnet_dsl.calibrate.search import Measured, Mix, Unit
 from resnet_dsl.calibrate.wish import Wish
 from resnet_dsl.compiler import compile_spec
 from resnet_dsl.errors import CompileError
@@ -131,3 +132,30 @@ def test_that_codes_beside_bf16_are_none_in_an_engine_is_said(decided, tmp_path)
     assert any("convolutions compute in bf16" in note for note in said.notes)
     quiet = decided(NAMES, Wish("int8", placement="tensorrt", place=place, engine=True))
     assert quiet.notes == ()
+
+
+@pytest.mark.parametrize("all_wide", [False, True])
+def test_a_mix_of_which_nothing_is_narrow_has_no_codes_at_all(
+    decided, tmp_path, monkeypatch, all_wide
+):
+    """Pooling is in no unit of its own, and would be in codes by itself."""
+
+    def found(
+        units: tuple[Unit, ...],
+        _budget: float,
+        measure: Callable[[frozenset[str]], Measured],
+        wide: Measured,
+    ) -> Mix:
+        kept = units if all_wide else units[1:]
+        return Mix(kept, wide, wide, measure(frozenset()), {}, 1)
+
+    monkeypatch.setattr("resnet_dsl.calibrate.search.search", found)
+    text = NAMES.replace("channels: 3", "channels: 1").replace("classes: 4", "classes: 10")
+    text = text.replace("{block: basic", "{block: pooled, depth: 1, width: 8}, {block: basic")
+    text += "blocks: {pooled: {body: [{max_pool: {kernel: 3, stride: stride}}]}}\n"
+    text += "head: classifier\ntrain: {mean: [0.5], std: [0.2]}\n"
+    mix = decided(text, Wish("auto", place="digits", images=16, accuracy_images=50))
+    graph = compile_spec(tmp_path / "spec.yaml").inference_graph(numbers=mix.numbers)
+    kinds = {type(node.op).__name__ for node in graph.nodes}
+    assert ("Quantize" in kinds) != all_wide
+    assert (mix.numbers.ranges == {}) == all_wide

@@ -34,8 +34,8 @@ _BFLOAT16_CODES = (
     "that are rounded as codes are, and are no faster; --rest fp16 has them"
 )
 
-Bar = Callable[[str], "AbstractContextManager[Progress]"]
-"""A progress bar for a piece of work with this name."""
+Bar = Callable[[str, str], "AbstractContextManager[Progress]"]
+"""A progress bar for a piece of work with this name, and what it counts."""
 
 
 def decide(
@@ -145,7 +145,7 @@ class _Decision:
         assert whole.calibration is not None
         seen = whole.calibration
         plain = replace(whole.numbers, rest="fp32", wide=frozenset())
-        with self.bar("measuring mixes") as progress:
+        with self.bar("measuring mixes", "mixes") as progress:
             progress.begin(steps_of(len(units)))
             reference = logits_of(self.graph, self.weights, images)
             wide = compared(reference, reference, images)
@@ -212,7 +212,7 @@ class _Decision:
         require("onnx", "onnxruntime")
         from resnet_dsl.calibrate.calibrate import calibrate
 
-        with self.bar("calibrating") as progress:
+        with self.bar("calibrating", "images") as progress:
             return calibrate(
                 distinct(self.graph), self.weights, feed, self.folder, progress=progress
             )
@@ -243,7 +243,7 @@ def _unchecked(why: str) -> str:
     return f"whether fp16 can hold all values was not checked: {why}"
 
 
-def _no_bar(_what: str) -> AbstractContextManager[Progress]:
+def _no_bar(_what: str, _unit: str) -> AbstractContextManager[Progress]:
     from resnet_dsl.calibrate.observe import Silent
 
     return nullcontext(Silent())

@@ -6,7 +6,7 @@ from compiler_tests.benching.fakes import candidate, measured, point, results, r
 from resnet_dsl.bench.candidates import BACKENDS, Absent, Candidate
 from resnet_dsl.bench.outcome import Row
 from resnet_dsl.bench.statistics import Ratio
-from resnet_dsl.bench.table import WIDTH, lines, markdown, milliseconds, number, rate, times
+from resnet_dsl.bench.table import WIDTH, _macs, lines, markdown, milliseconds, number, rate, times
 
 
 def test_the_table_tells_every_batch_size_and_what_it_is_compared_with() -> None:
@@ -88,3 +88,8 @@ def test_units() -> None:
     assert rate(None) == "–"
     assert times(Ratio(4.0, 3.5, 4.25)) == "4.00 (3.50–4.25)"
     assert times(Ratio(1.0, 0.9, 1.1)) == "≈1.00 (0.90–1.10)"
+
+
+def test_small_networks_are_told_in_millions() -> None:
+    assert _macs(640_000) == "0.64 M multiply-adds"
+    assert _macs(3.86e9) == "3.86 G multiply-adds"

@@ -115,12 +115,18 @@ def _rows(results: Results, batch: int) -> list[Row]:
     return [row for row in results.rows if batch in row.points and row.points[batch].measured]
 
 
+def _macs(count: float) -> str:
+    """A number of multiply-adds as people read it."""
+    unit, size = ("G", 1e9) if count >= 1e9 else ("M", 1e6)
+    return f"{number(count / size)} {unit} multiply-adds"
+
+
 def _heading(results: Results) -> list[str]:
     channels, height, width = results.shape
     place = results.machine.get(results.device, results.device)
     if results.device == "cpu":
         place += f", {results.threads} thread" + "s" * (results.threads > 1)
-    network = f"{channels}×{height}×{width}, {number(results.operations / 2e9)} G multiply-adds"
+    network = f"{channels}×{height}×{width}, {_macs(results.operations / 2)}"
     found = [f"network   {results.name}, {network}", f"on        {place}"]
     peaks = [f"{one.precision} {rate(one.rate)}" for one in results.peaks.values() if one.rate]
     if peaks:

@@ -94,6 +94,9 @@ def bench(request: BenchRequest, *, quiet: bool = False, plan: Plan | None = Non
     )
     weights, notes = weights_of(compilation, subject.weights, subject.seed)
     outcome = Outcome(notes=[*subject.notes, *(("weights", note) for note in notes)])
+    if device == "cpu" and threads > cores():
+        told = f"{threads}, and there are {cores()} cores: they wait for one another"
+        outcome.notes.append(("threads", told))
     interrupted, others = False, Others()
     with _progress(quiet) as say, TemporaryDirectory(prefix="resnet_dsl_bench_") as temporary:
         files = Files(
@@ -158,7 +161,7 @@ def batch_sizes(text: str) -> tuple[int, ...]:
 
 def _seconds(value: float) -> float:
     if not 0 < value <= MOST_SECONDS:
-        why = f"a point is measured for up to {MOST_SECONDS} seconds"
+        why = f"a point is measured for more than 0 and up to {MOST_SECONDS:g} seconds"
         raise _bad("--seconds", f"{value:g}", why, "2")
     return value
 
@@ -215,9 +218,10 @@ def _told(outcome: Outcome, results: Results, folder: Path, interrupted: bool) -
     outcome.data = results.as_dict()
     if interrupted:
         outcome.status = 130
-        outcome.refused.append(
-            Diagnostic("RD698", "interrupted: what is told is what was measured")
-        )
+        what = "nothing was measured yet"
+        if results.baseline is not None:
+            what = "what is told is what was measured"
+        outcome.refused.append(Diagnostic("RD698", f"interrupted: {what}"))
     if results.baseline is None:
         outcome.lines += table.lines(results)
         if not interrupted:
@@ -243,7 +247,9 @@ def _none_measured(results: Results) -> Diagnostic:
         "RD699",
         "no backend could be measured",
         why="each of them says why above",
-        hint=commands[0] if commands else "choose others with --backend",
+        hint=f"`{commands[0]}`"
+        if commands
+        else "leave --backend and --precision out: fp32 is measured everywhere",
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from compiler_tests.verify import nets
 from resnet_dsl.backends.onnx.options import OnnxOptions
 from resnet_dsl.backends.onnx.writer import write_model
+from resnet_dsl.calibrate.parts import nodes_in
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.passes.numbers import Numbers, Precision, Rest
 from resnet_dsl.passes.placement import Placement
@@ -63,11 +64,16 @@ PLACED: list[tuple[Precision, Placement, Rest]] = [
 
 
 @pytest.mark.parametrize(("precision", "placement", "rest"), PLACED)
-@pytest.mark.parametrize("floating", [frozenset[str](), frozenset({"conv1", "layer2.0.conv2"})])
+@pytest.mark.parametrize(
+    "parts",
+    [(), ("conv1", "layer2.0.conv2"), ("layer1.0",), ("layer2", "stem")],
+    ids=["nothing", "layers", "block", "stages"],
+)
 def test_codes(
-    precision: Precision, placement: Placement, rest: Rest, floating: frozenset[str]
+    precision: Precision, placement: Placement, rest: Rest, parts: tuple[str, ...]
 ) -> None:
     compilation = nets.compiled(nets.PLAIN)
+    floating = nodes_in(compilation.inference_graph(), parts)
     bare = Numbers(precision, rest, placement, floating=floating)
     plan = bare.plan(compilation.inference_graph())
     assert plan is not None

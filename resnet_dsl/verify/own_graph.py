@@ -6,9 +6,10 @@ codes were quantised, scales say what ranges were, and a type that is wider than
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
+from resnet_dsl.calibrate.search import unit_name
 from resnet_dsl.compiler import Compilation
 from resnet_dsl.ir.graph import Graph
 from resnet_dsl.ir.ops import Concat, Conv, Dropout, DropPath, Linear
@@ -75,12 +76,9 @@ def _candidates(file: OnnxFile, graph: Graph) -> Iterator[Numbers]:
     )
     if "int8" in kinds.values() or "float8_e4m3fn" in kinds.values():
         precision: Precision = "int8" if "int8" in kinds.values() else "fp8"
-        floating = frozenset(
-            name for name, kind in kinds.items() if kind in ("float32", "float16", "bfloat16")
-        )
         scales = _scales(file)
         placements: tuple[Placement, ...] = ("onnxruntime", "tensorrt")
-        for placement in placements:
+        for placement, floating in product(placements, _floating(graph, kinds)):
             numbers = Numbers(precision, half, placement, floating=floating, wide=wide)
             plan = numbers.plan(graph)
             assert plan is not None
@@ -95,6 +93,23 @@ def _candidates(file: OnnxFile, graph: Graph) -> Iterator[Numbers]:
         yield Numbers()
     else:
         yield Numbers(half, wide=wide)
+
+
+def _floating(graph: Graph, kinds: Mapping[str, str | None]) -> list[frozenset[str]]:
+    """What may have been left out of codes: the layers whose weights were, and with them whole blocks or stages, of
+    which no layer is in codes."""
+    alone = {name for name, kind in kinds.items() if kind in ("float32", "float16", "bfloat16")}
+    found = [frozenset(alone)]
+    for part_of in (unit_name, lambda node: node.group):
+        coded = {part_of(node) for node in graph.nodes if node.name in kinds.keys() - alone}
+        whole = {
+            part_of(node)
+            for node in graph.nodes
+            if node.name in alone and part_of(node) not in coded
+        }
+        inside = {node.name for node in graph.nodes if part_of(node) in whole}
+        found.append(frozenset(alone | inside))
+    return list(dict.fromkeys(found))
 
 
 def _has(file: OnnxFile, name: str) -> bool:

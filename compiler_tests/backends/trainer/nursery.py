@@ -121,7 +121,7 @@ def _become(request: dict[str, Any]) -> None:
                     os.kill(os.getpid(), number)
 
             register_optimizer_step_post_hook(stop)
-        if not request["drawn"]:
+        if not request.get("drawn"):
             sys.modules |= dict.fromkeys(["matplotlib", "torch.utils.tensorboard"])  # type: ignore[arg-type]
         if request["largest_file"] is not None:
             import resource

@@ -66,6 +66,34 @@ def test_a_correct_torch_module_holds(spec: str) -> None:
     assert {item.block for item in proof.compared} == set(reference.ends.values())
 
 
+SEQUENCE = """\
+name: net
+input: {channels: 3, size: 8}
+classes: 5
+stem: cifar
+trunk: features
+blocks:
+  pooled:
+    body:
+      - avg_pool: {kernel: stride, ceil: true}
+      - conv: {kernel: 1, out: out}
+    after:
+      - act
+stages:
+  - {block: pooled, depth: 1, width: 8}
+  - {block: pooled, depth: 1, width: 8, stride: 2}
+head: classifier
+"""
+
+
+def test_a_block_that_is_no_module_is_not_taken_for_its_first_operation() -> None:
+    """In a sequence a block is called as its first operation is, here a pooling that does nothing."""
+    reference = nets.reference(SEQUENCE)
+    assert "features.3" in {node.block for node in reference.graph.nodes}
+    proof = prove(TorchTarget(reference.compilation, nets.weights(SEQUENCE)), reference)
+    assert proof.findings == []
+
+
 @pytest.mark.parametrize("fold", [True, False])
 def test_whether_normalisations_are_folded_makes_no_difference(fold: bool) -> None:
     proof = prove(nets.target(nets.PLAIN, fold=fold), nets.reference(nets.PLAIN))

@@ -28,6 +28,7 @@ from resnet_dsl.verify.proof import prove
 from resnet_dsl.verify.reference import Reference
 from resnet_dsl.verify.settle import settled_on_noise
 from resnet_dsl.verify.torch_target import TorchTarget
+from resnet_dsl.verify.walk import run
 from resnet_dsl.weights.store import LoadedWeights, Weights
 
 OPSETS = [13, 14, 17, 18, 20, 21, 22, 25]
@@ -64,12 +65,24 @@ def written(graph: Graph, weights: Weights, opset: int, folder: Path) -> Path:
     return path
 
 
+def ranged(graph: Graph, reference: Reference) -> Numbers:
+    """int8 with the ranges that the reference's images have."""
+    plan = Numbers("int8").plan(graph)
+    assert plan is not None
+    with torch.inference_mode():
+        values = run(graph, reference.numbers, reference.images, lambda node: True)
+    values["input"] = reference.images
+    ranges = {name: float(values[name].abs().max()) for name in plan.ranges}
+    return Numbers("int8", ranges=ranges)
+
+
 def move(path: Path, name: str) -> None:
-    """Change all numbers of a constant by a part in a hundred."""
+    """Change all numbers of a constant by a part in a hundred; of codes, by one."""
     model = onnx.load(path)
     tensor = next(item for item in model.graph.initializer if item.name == name)
     numbers = numpy_helper.to_array(tensor)
-    tensor.CopyFrom(numpy_helper.from_array((numbers * 1.01).astype(numbers.dtype), name))
+    moved = numbers ^ 1 if numbers.dtype.kind == "i" else (numbers * 1.01).astype(numbers.dtype)
+    tensor.CopyFrom(numpy_helper.from_array(moved, name))
     onnx.save(model, path)
 
 
@@ -82,14 +95,17 @@ def test_random_networks_hold_and_do_not_once_they_are_changed(tmp_path: Path) -
         spec=specs(),
         opset=st.sampled_from(OPSETS),
         fold=st.booleans(),
-        precision=st.sampled_from(["fp32", "fp16"]),
+        precision=st.sampled_from(["fp32", "fp16", "int8"]),
         seed=st.integers(0, 100),
     )
     def hold(spec: Spec, opset: int, fold: bool, precision: Precision, seed: int) -> None:
         compilation = compiled(spec, tmp_path)
         reference = referred(compilation, seed)
         assert prove(TorchTarget(compilation, reference.weights), reference).findings == []
-        graph = compilation.inference_graph(fold=fold, numbers=Numbers(precision))
+        numbers = Numbers(precision)
+        if precision == "int8":
+            numbers = ranged(compilation.inference_graph(fold=fold), reference)
+        graph = compilation.inference_graph(fold=fold, numbers=numbers)
         path = written(graph, reference.weights, opset, tmp_path)
         file = read(path)
         assert own_graph(file, compilation) == (graph, precision)

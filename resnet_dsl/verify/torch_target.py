@@ -64,12 +64,7 @@ class TorchTarget:
         """What each module that has weights reads and makes, what blocks make, and the output. Activations, which share
         one module and work in place, are seen by whoever reads them next."""
         makers = {node.name: node for node in self.graph.nodes if node.constants}
-        own = {node.name for node in self.graph.nodes}  # a sequence names its modules as its blocks
-        blocks = {
-            node.block: node.name
-            for node in self.graph.nodes
-            if node.block and node.block not in own
-        }
+        blocks = _modules_of_blocks(self.graph)
         seen: dict[str, Tensor] = {}
         hooks = []
         for name, module in self.module.named_modules():
@@ -90,6 +85,19 @@ class TorchTarget:
                 hook.remove()
         seen[self.graph.nodes[self.graph.output - 1].name] = logits.clone()
         return seen
+
+
+def _modules_of_blocks(graph: Graph) -> dict[str, str]:
+    """The last operation of each block that is a module: whose operations have names below its own. A sequence has
+    those of its blocks in a row, and a block is called as its first one is."""
+    last: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.block:
+            last[node.block] = node.name
+    for node in graph.nodes:
+        if not node.name.startswith(f"{node.block}."):
+            last.pop(node.block, None)
+    return last
 
 
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from resnet_dsl.analysis.macs import total_macs
 from resnet_dsl.analysis.values import shapes
 from resnet_dsl.artifacts import Artifacts, output_folder
+from resnet_dsl.commands.build import BuildOptions, again
 from resnet_dsl.commands.output import Outcome
 from resnet_dsl.commands.progress import bar
 from resnet_dsl.commands.verify_subject import Note, Subject, VerifyRequest, find_subject, sort_out
@@ -56,6 +57,9 @@ def verify(request: VerifyRequest, *, quiet: bool = False) -> Outcome:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="resnet_dsl_verify_")))
         found = work.run(folder, stack, files)
     outcome = Outcome(notes=[*subject.notes, *work.notes])
+    if any(item.name == "engine" for item in found.absent):
+        made = BuildOptions(("onnx",), request.out, request.overrides, subject.seed, subject.file)
+        outcome.next.append(again("compile", subject.spec, "tensorrt", made))
     return _told(outcome, found, output_folder(subject.out, name), name)
 
 

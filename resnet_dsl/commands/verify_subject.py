@@ -64,6 +64,13 @@ def sort_out(request: VerifyRequest) -> VerifyRequest:
     graphs = [source for source in request.sources if source.endswith(".onnx")]
     engines = [source for source in request.sources if source.endswith((".engine", ".plan"))]
     specs = tuple(source for source in request.sources if source not in (*graphs, *engines))
+    for path in request.onnx:
+        if path.name.endswith((".engine", ".plan")):
+            raise _clash(
+                f"`{path}` is an engine, and --onnx takes ONNX files",
+                "an engine is executed by another runtime",
+                f"give it with --engine {path}",
+            )
     if len(specs) > 1:
         raise _clash(
             f"`{specs[1]}` is a second network",
@@ -126,10 +133,17 @@ def find_subject(request: VerifyRequest, files: list[OnnxFile]) -> Subject:
         Diagnostic(
             "RD693",
             f"nothing here has the weights that `{files[0].path}` was built with",
-            why="neither its training nor a seed gives numbers of their SHA-256",
-            hint="name them: --weights FILE",
+            why=_why_unknown(compilation, files),
+            hint="name its spec and its weights: resnet-dsl verify SPEC --weights FILE",
         )
     )
+
+
+def _why_unknown(compilation: Compilation, files: list[OnnxFile]) -> str:
+    said = files[0].said.get("spec_sha256")
+    if said and said != compilation.program.spec_hash:
+        return f"it is of another spec than `{compilation.spec.name}`, by the SHA-256 that is written in it"
+    return "neither its training nor a seed gives numbers of their SHA-256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +199,16 @@ def _said_spec(request: VerifyRequest, files: list[OnnxFile]) -> str | None:
     for path in request.engines:
         from resnet_dsl.backends.tensorrt.manifest import manifest_path, read_manifest
 
+        if not manifest_path(path).is_file():
+            raise CompileError(
+                Diagnostic(
+                    "RD693",
+                    f"nothing says which network `{path}` is of",
+                    why=f"its manifest `{manifest_path(path).name}` is not beside it",
+                    hint=f"`resnet-dsl inspect {shell_path(path)}` says what can be known of it; "
+                    "resnet-dsl compile writes both",
+                )
+            )
         return read_manifest(manifest_path(path)).spec.sha256
     return None
 

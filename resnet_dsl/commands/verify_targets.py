@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -61,7 +61,18 @@ class Collector:
             self._engine(path, named=True)
         if not self.request.files:
             self._engines_here()
+        self._tell_apart()
         return self.found
+
+    def _tell_apart(self) -> None:
+        """Call files of one precision by their names."""
+        from resnet_dsl.verify.onnx_target import OnnxTarget
+
+        files = [item for item in self.found.targets if isinstance(item, OnnxTarget)]
+        labels = [item.about.label for item in files]
+        for item, label in zip(files, labels, strict=True):
+            if labels.count(label) > 1 and item.about.file is not None:
+                item.about = replace(item.about, name=shell_path(item.about.file))
 
     def _named(self, file: OnnxFile, reference: Reference) -> None:
         from resnet_dsl.verify.foreign import open_foreign
@@ -207,7 +218,7 @@ class Collector:
             ):  # what went in, where every value can be seen
                 self.found.targets.append(OnnxTarget(file, *own))
         if engine.why_not:
-            self._absent(label, engine.why_not)
+            self._absent(label, engine.why_not.removeprefix(f"{path} "))
         elif own is None:
             self._absent(label, "the ONNX file that it was built from is not beside it")
         else:

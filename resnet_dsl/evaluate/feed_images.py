@@ -101,10 +101,11 @@ def open_images(
     else:
         told = classes if choice.kind in ("fake", "shards") else None
         source = open_source(choice, shape, told)
-    if isinstance(source, HeldSource) and source.data.images.shape[1] != shape[0]:
+    found = source.data.images.shape[1] if isinstance(source, HeldSource) else shape[0]
+    if found != shape[0]:
         raise refusal(
             "RD672",
-            f"the images have {source.data.images.shape[1]} channels, and the network takes {shape[0]}",
+            f"the images have {found} channel{'s' * (found != 1)}, and the network takes {shape[0]}",
             hint="give the images that the network was trained for",
         )
     labelled, notes = _labelled(subject, source.classes, classes)

@@ -125,10 +125,11 @@ def _open(choice: DataChoice, subjects: Sequence[Subject], loaded: Sequence[Load
     height, width = next((each.size for each in loaded if each.size is not None), _ANY_SIZE)
     shape = (loaded[0].channels, height, width)
     source = open_source(choice, shape, classes)
-    if isinstance(source, HeldSource) and source.data.images.shape[1] != shape[0]:
+    found = source.data.images.shape[1] if isinstance(source, HeldSource) else shape[0]
+    if found != shape[0]:
         raise refusal(
             "RD672",
-            f"the images have {source.data.images.shape[1]} channels, and the network takes {shape[0]}",
+            f"the images have {found} channel{'s' * (found != 1)}, and the network takes {shape[0]}",
             hint="give the images that the network was trained for, with --data and --path",
         )
     return source

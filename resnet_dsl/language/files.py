@@ -15,6 +15,7 @@ _BINARY = {
     b"ftrt": "a TensorRT engine",
     b"\x08": "an ONNX graph",
     b"PK\x03\x04": "a checkpoint or an archive",
+    b"\x93NUMPY": "a file of images",
 }
 """What is given by mistake for a spec, by how it begins."""
 

@@ -349,3 +349,32 @@ def test_what_is_missing_is_named(spec: Path, tmp_path: Path, package: str) -> N
     assert "error[RD650]" in done.stderr
     assert "pip install" in done.stderr
     assert not (tmp_path / "generated").exists()
+
+
+def test_files_of_one_precision_are_told_apart_by_their_names(call: Call) -> None:
+    for folder in ("a", "b"):
+        assert call(f"build small.yaml -t onnx --out {folder}").exit_code == 0
+    done = call("verify small.yaml a/small.onnx b/small.onnx --seed 0")
+    assert done.exit_code == 0, done.output
+    names = [item["name"] for item in certified()["targets"]]
+    assert names == ["torch", "a/small.onnx", "b/small.onnx"]
+
+
+def test_an_engine_that_lost_its_manifest_is_not_guessed_at(call: Call) -> None:
+    Path("lost.engine").write_bytes(b"vtrt" + bytes(100))
+    found = refused(call("verify lost.engine --json"))
+    assert found["code"] == "RD693"
+    assert "inspect lost.engine" in found["hint"]
+
+
+def test_an_engine_is_no_onnx_file(call: Call) -> None:
+    found = refused(call("verify small.yaml --onnx x.engine --json"))
+    assert found["code"] == "RD702"
+    assert "--engine x.engine" in found["hint"]
+
+
+def test_a_graph_of_another_spec_is_told_to_be_that(call: Call) -> None:
+    assert call("build digits -t onnx --seed 5 --out d").exit_code == 0
+    found = refused(call("verify small.yaml d/digits.onnx --json"))
+    assert found["code"] == "RD693"
+    assert "another spec than `small`" in found["why"]

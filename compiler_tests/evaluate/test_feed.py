@@ -357,7 +357,7 @@ def test_a_network_that_says_of_no_images_asks_for_some(tmp_path):
 
 
 def test_digits_are_no_images_for_a_network_of_colours(network):
-    refused("RD672", network, "digits", "channels")
+    refused("RD672", network, "digits", "channel")
 
 
 def test_no_images_are_refused(tmp_path, network):

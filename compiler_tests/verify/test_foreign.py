@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -241,6 +242,24 @@ def test_a_network_without_a_head_is_refused() -> None:
     assert "no scores of 5 classes" in found.message
     assert found.why is not None
     assert "(1, 24)" in found.why
+
+
+def test_codes_of_another_tool_are_refused() -> None:
+    path = exported(module(nets.PLAIN))
+    model = onnx.load(path)
+    first = model.graph.node[0]
+    scale = onnx.numpy_helper.from_array(np.array(0.1, np.float32), "scale")
+    zero = onnx.numpy_helper.from_array(np.array(0, np.int8), "zero")
+    model.graph.initializer.extend([scale, zero])
+    codes = helper.make_node("QuantizeLinear", [first.input[0], "scale", "zero"], ["codes"])
+    back = helper.make_node("DequantizeLinear", ["codes", "scale", "zero"], ["back"])
+    first.input[0] = "back"
+    model.graph.node.insert(0, back)
+    model.graph.node.insert(0, codes)
+    onnx.save(model, path)
+    (found,) = refused(path).diagnostics
+    assert found.code == "RD691"
+    assert "quantised by another tool" in found.message
 
 
 def test_two_inputs_are_refused() -> None:

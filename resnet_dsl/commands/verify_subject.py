@@ -16,6 +16,7 @@ from resnet_dsl.compiler import Compilation, compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
 
 if TYPE_CHECKING:
+    from resnet_dsl.backends.tensorrt.manifest import Manifest
     from resnet_dsl.verify.onnx_file import OnnxFile
     from resnet_dsl.weights.store import LoadedWeights
 
@@ -101,7 +102,9 @@ def find_subject(request: VerifyRequest, files: list[OnnxFile]) -> Subject:
 
     spec, overrides, found, notes = _network(request, files)
     compilation = compile_spec(find_spec(spec), overrides)
-    wanted = {file.said["weights_sha256"] for file in files if file.said.get("weights_sha256", "")}
+    said = [file.said.get("weights_sha256", "") for file in files]
+    said += [_manifest(path).weights.sha256 for path in request.engines]
+    wanted = {*said} - {""}
     told: list[Note] = []
     for path, seed, origin, source in _candidates(request, found, compilation, files):
         notes_of: list[str] = []
@@ -132,7 +135,7 @@ def find_subject(request: VerifyRequest, files: list[OnnxFile]) -> Subject:
     raise CompileError(
         Diagnostic(
             "RD693",
-            f"nothing here has the weights that `{files[0].path}` was built with",
+            f"nothing here has the weights that `{(*request.onnx, *request.engines)[0]}` was built with",
             why=_why_unknown(compilation, files),
             hint="name its spec and its weights: resnet-dsl verify SPEC --weights FILE",
         )
@@ -140,7 +143,7 @@ def find_subject(request: VerifyRequest, files: list[OnnxFile]) -> Subject:
 
 
 def _why_unknown(compilation: Compilation, files: list[OnnxFile]) -> str:
-    said = files[0].said.get("spec_sha256")
+    said = files[0].said.get("spec_sha256") if files else None
     if said and said != compilation.program.spec_hash:
         return f"it is of another spec than `{compilation.spec.name}`, by the SHA-256 that is written in it"
     return "neither its training nor a seed gives numbers of their SHA-256"
@@ -197,20 +200,27 @@ def _said_spec(request: VerifyRequest, files: list[OnnxFile]) -> str | None:
         if file.said.get("spec_sha256"):
             return file.said["spec_sha256"]
     for path in request.engines:
-        from resnet_dsl.backends.tensorrt.manifest import manifest_path, read_manifest
-
-        if not manifest_path(path).is_file():
-            raise CompileError(
-                Diagnostic(
-                    "RD693",
-                    f"nothing says which network `{path}` is of",
-                    why=f"its manifest `{manifest_path(path).name}` is not beside it",
-                    hint=f"`resnet-dsl inspect {shell_path(path)}` says what can be known of it; "
-                    "resnet-dsl compile writes both",
-                )
-            )
-        return read_manifest(manifest_path(path)).spec.sha256
+        return _manifest(path).spec.sha256
     return None
+
+
+def _manifest(engine: Path) -> Manifest:
+    """What stands beside an engine. Raises CompileError: RD693 where nothing does, RD001 and RD631 as the files do."""
+    from resnet_dsl.backends.tensorrt.header import read_header
+    from resnet_dsl.backends.tensorrt.manifest import manifest_path, read_manifest
+
+    if engine.is_file() and not manifest_path(engine).is_file():
+        raise CompileError(
+            Diagnostic(
+                "RD693",
+                f"nothing says which network `{engine}` is of",
+                why=f"its manifest `{manifest_path(engine).name}` is not beside it",
+                hint=f"`resnet-dsl inspect {shell_path(engine)}` says what can be known of it; "
+                "resnet-dsl compile writes both",
+            )
+        )
+    read_header(engine)
+    return read_manifest(manifest_path(engine))
 
 
 def _specs() -> Iterator[str]:

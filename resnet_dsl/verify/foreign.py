@@ -57,6 +57,7 @@ class ForeignTarget:
 def open_foreign(file: OnnxFile, reference: Reference) -> ForeignTarget:
     """The file as a target. Raises CompileError: RD681 where it cannot be run on images, RD691 where it takes or gives
     other shapes than the network."""
+    _check_not_quantised(file)
     half = "float16" in file.types.values()
     about = About(file.path.name, "fp16" if half else "fp32", RUNTIME, file.path, file.sha256)
     (output, *others) = file.outputs
@@ -197,6 +198,18 @@ def _result(target: ForeignTarget, spreads: Mapping[str, Spread], reference: Ref
     if target.softmax:  # what all scores of an image have in common is lost
         scores = scores - scores.mean(1, keepdim=True) + wanted.mean(1, keepdim=True)
     return compare(reference.final, reference, spread, scores, deployed=True)
+
+
+def _check_not_quantised(file: OnnxFile) -> None:
+    """Raises CompileError RD691 for a file with codes: how far these may be from the spec nothing says."""
+    if any(
+        "QuantizeLinear" in item.kind or item.kind.startswith("QLinear") for item in file.operators
+    ):
+        raise _unfit(
+            f"`{file.path}` is quantised by another tool",
+            "its codes are no part of the spec, and no arithmetic says how far they may be from it",
+            f"verify the file that it was made from; `resnet-dsl eval {file.path}` says its accuracy",
+        )
 
 
 def _check_input(file: OnnxFile, session: TappedSession, reference: Reference) -> None:

@@ -15,7 +15,8 @@ from resnet_dsl.artifacts import Artifacts, output_folder
 from resnet_dsl.commands.build import BuildOptions, again
 from resnet_dsl.commands.output import Outcome
 from resnet_dsl.commands.progress import bar
-from resnet_dsl.commands.verify_subject import Note, Subject, VerifyRequest, find_subject, sort_out
+from resnet_dsl.commands.verify_request import VerifyRequest, sort_out
+from resnet_dsl.commands.verify_subject import Note, Subject, find_subject
 from resnet_dsl.commands.verify_targets import Collected, Collector
 from resnet_dsl.compiler import Compilation
 from resnet_dsl.errors import CompileError, Diagnostic

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from resnet_dsl.commands.build import weights_of
 from resnet_dsl.commands.latest import GENERATED, latest
 from resnet_dsl.commands.output import shell_path
 from resnet_dsl.commands.run import RESOLVED
+from resnet_dsl.commands.verify_request import VerifyRequest, clash
 from resnet_dsl.compiler import Compilation, compile_spec
 from resnet_dsl.errors import CompileError, Diagnostic
 
@@ -21,27 +22,6 @@ if TYPE_CHECKING:
     from resnet_dsl.weights.store import LoadedWeights
 
 Note = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyRequest:
-    """What the command line asks for; None is for what is worked out."""
-
-    sources: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    weights: Path | None = None
-    seed: int | None = None
-    onnx: tuple[Path, ...] = ()
-    engines: tuple[Path, ...] = ()
-    precisions: tuple[str, ...] = ()
-    place: str | None = None
-    images: int | None = None
-    out: Path | None = None
-
-    @property
-    def files(self) -> bool:
-        """Whether files are named that hold numbers already."""
-        return bool(self.onnx or self.engines)
 
 
 @dataclass(frozen=True)
@@ -58,38 +38,6 @@ class Subject:
     origin: str
     drawn: bool
     notes: tuple[Note, ...] = ()
-
-
-def sort_out(request: VerifyRequest) -> VerifyRequest:
-    """The same request, with what stands without an option where it belongs. Raises CompileError RD702."""
-    graphs = [source for source in request.sources if source.endswith(".onnx")]
-    engines = [source for source in request.sources if source.endswith((".engine", ".plan"))]
-    specs = tuple(source for source in request.sources if source not in (*graphs, *engines))
-    for path in request.onnx:
-        if path.name.endswith((".engine", ".plan")):
-            raise _clash(
-                f"`{path}` is an engine, and --onnx takes ONNX files",
-                "an engine is executed by another runtime",
-                f"give it with --engine {path}",
-            )
-    if len(specs) > 1:
-        raise _clash(
-            f"`{specs[1]}` is a second network",
-            "a verification compares the targets of one",
-            "verify one after another",
-        )
-    if request.weights is not None and request.seed is not None:
-        raise _clash(
-            "--seed and --weights contradict each other",
-            "weights are read or drawn",
-            "leave one of them out",
-        )
-    return replace(
-        request,
-        sources=specs,
-        onnx=(*map(Path, graphs), *request.onnx),
-        engines=(*map(Path, engines), *request.engines),
-    )
 
 
 def find_subject(request: VerifyRequest, files: list[OnnxFile]) -> Subject:
@@ -169,7 +117,7 @@ def _network(
     if request.sources:
         return request.sources[0], request.overrides, _Found(), []
     if request.overrides:
-        raise _clash(
+        raise clash(
             "--set without a network",
             "nothing says which spec is to be changed",
             "name the spec: resnet-dsl verify SPEC --set …",
@@ -288,7 +236,3 @@ def _inside(file: OnnxFile, compilation: Compilation) -> LoadedWeights | None:
             return None
         found[item.key] = numbers
     return LoadedWeights(found)
-
-
-def _clash(message: str, why: str, hint: str) -> CompileError:
-    return CompileError(Diagnostic("RD702", message, why=why, hint=hint))

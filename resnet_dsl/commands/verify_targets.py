@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 from resnet_dsl.artifacts import output_folder
 from resnet_dsl.commands.build import BuildOptions, decided_for
 from resnet_dsl.commands.output import shell_path
-from resnet_dsl.commands.verify_subject import Note, Subject, VerifyRequest
+from resnet_dsl.commands.verify_request import VerifyRequest
+from resnet_dsl.commands.verify_subject import Note, Subject
 from resnet_dsl.errors import CompileError, Diagnostic
 
 if TYPE_CHECKING:

@@ -80,11 +80,14 @@ Calibration = Annotated[
     ),
 ]
 CalibrationImages = Annotated[
-    int | None, typer.Option("--calibration-images", min=1, help="So many of them [512; fp16: 128].")
+    int | None,
+    typer.Option("--calibration-images", min=1, help="So many of them [512; fp16: 128]."),
 ]
 CalibrationMethod = Annotated[
     Method | None,
-    typer.Option("--calibration-method", help="How ranges are chosen [entropy].", show_default=False),
+    typer.Option(
+        "--calibration-method", help="How ranges are chosen [entropy].", show_default=False
+    ),
 ]
 Percentile = Annotated[
     float | None,

@@ -301,7 +301,9 @@ def build(spec: Path, state: dict[str, Any], *options: str) -> list[dict[str, An
     save_file(state, weights)
     done = call("build", spec, "-t", "onnx", "--weights", weights, "--out", out, *options, "--json")
     errors: list[dict[str, Any]] = json.loads(done.stdout).get("errors", [])
-    assert (done.exit_code == 0) == out.exists() == (not errors)
+    # What was seen of the values is kept, whatever becomes of the graph.
+    written = [file for file in out.glob("*") if not file.name.startswith("calibration.")]
+    assert (done.exit_code == 0) == bool(written) == (not errors)
     return errors
 
 

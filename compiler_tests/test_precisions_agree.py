@@ -12,11 +12,14 @@ from compiler_tests import torch_reference
 from compiler_tests.emitted import all_specs
 from compiler_tests.onnx_runs import run, to_bytes
 from resnet_dsl.analysis.macs import total_macs
+from resnet_dsl.analysis.parameters import total_parameters
 from resnet_dsl.compiler import compile_spec
 from resnet_dsl.passes.manager import run as apply
 from resnet_dsl.passes.numbers import Numbers
 
 WEIGHTS = torch_reference.RandomWeights()
+LARGE = 62_000_000
+"""Parameters from which a network is left out: encoding them is what takes the time."""
 HEAVY = 200_000_000
 """Multiply-adds from which a network's test is a slow one."""
 
@@ -34,8 +37,8 @@ def _cases() -> list[object]:
     cases: list[object] = []
     for path in all_specs():
         graph = compile_spec(path, _small(path)).graph
-        if len(graph.nodes) > 3000:
-            continue  # their rounding errors grow in their hundreds of random blocks
+        if len(graph.nodes) > 3000 or total_parameters(graph).trainable > LARGE:
+            continue  # rounding errors grow in hundreds of random blocks; others are like smaller ones, and take long
         marks = [pytest.mark.slow] if total_macs(graph) > HEAVY else []
         cases.append(pytest.param(path, id=path.stem, marks=marks))
     return cases

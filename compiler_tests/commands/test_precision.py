@@ -129,6 +129,14 @@ def test_accuracies_need_labels(call):
     assert "labels" in found["message"]
 
 
+def test_noise_has_no_right_answers(call):
+    found = refused(
+        call("build small.yaml -t onnx --precision auto --calibration fake --json --out x")
+    )
+    assert found["code"] == "RD686"
+    assert "noise" in found["message"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "option"),
     [

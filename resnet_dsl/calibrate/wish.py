@@ -101,6 +101,15 @@ def check_wish(wish: Wish) -> None:
     if wish.percent is not None and not 0 < wish.percent <= 100:
         hint = "give one above 0 and up to 100; 99.99 is the default"
         found.append(Diagnostic("RD685", f"{wish.percent:g} is no percentile", hint=hint))
+    if wish.precision == "auto" and wish.place == "fake":
+        found.append(
+            Diagnostic(
+                "RD686",
+                "there are no right answers in noise",
+                why="--precision auto weighs speed against accuracy",
+                hint="give labelled images with --calibration, or for a try --precision int8",
+            )
+        )
     if found:
         raise CompileError(found)
 

@@ -119,7 +119,8 @@ def test_a_part_that_there_is_not_is_refused_with_the_nearest(call, tmp_path):
 def test_codes_need_images(call, tmp_path, precision):
     found = refused(call(f"build small.yaml -t onnx --precision {precision} --out x --json"))
     assert found["code"] == "RD686"
-    assert "--calibration" in found["hint"]
+    assert "--weights" in found["hint"]
+    assert ("--calibration fake" in found["hint"]) == (precision != "auto")
     assert not (tmp_path / "x").exists()
 
 

@@ -177,12 +177,14 @@ class _Decision:
 
     def _needed_feed(self) -> Feed:
         if self.wish.place is None and self.file is None:
+            way = ", or for a try --calibration fake"
             raise CompileError(
                 Diagnostic(
                     "RD686",
                     f"--precision {self.wish.precision} needs images to calibrate with",
                     why="the weights are drawn from a seed, and the ranges of an untrained network say nothing",
-                    hint="give trained weights with --weights, or for a try --calibration fake",
+                    hint="give trained weights with --weights"
+                    + (way if self.wish.precision != "auto" else ", and labelled images"),
                 )
             )
         try:

@@ -34,6 +34,7 @@ from resnet_dsl.ir.ops import (
     Subsample,
 )
 from resnet_dsl.ir.shapes import ShapeError
+from resnet_dsl.passes.precision import precision
 
 WEIGHTS = torch_reference.RandomWeights()
 FEW = settings(max_examples=25)
@@ -253,3 +254,14 @@ def test_what_does_not_depend_on_the_size_runs_at_every_size(op: ConcreteOp, ops
         ours = onnx_runs.run(model.SerializeToString(), x)["logits"]
         expected = torch_reference.run(graph, WEIGHTS, x)["logits"]
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_softplus_in_float16_is_finite_wherever_its_operand_is():
+    build = Builder(1, 4)
+    build.add("act", Activation("softplus"))
+    x = np.array([-300, -5, 0, 5, 12, 19.9, 20.1, 300, *[60000] * 8], np.float32)
+    half = precision(build.graph(), "float16")
+    model = onnx_runs.to_bytes(half, WEIGHTS)
+    found = onnx_runs.run(model, x.reshape(1, 1, 4, 4))["logits"].ravel()
+    exact = np.logaddexp(0, x.astype(np.float16).astype(np.float64))
+    np.testing.assert_allclose(found, exact, rtol=2**-10, atol=2**-24)

@@ -9,6 +9,8 @@ from resnet_dsl.backends.onnx.builder import GraphBuilder
 from resnet_dsl.ir.graph import FloatType
 from resnet_dsl.ir.ops import Activation
 
+_SOFTPLUS_IS_X = 20.0  # log(1 + exp(x)) is x in float16 from here on
+
 
 def emit_activation(
     build: GraphBuilder, op: Activation, dtype: FloatType, result: str, x: str
@@ -46,7 +48,11 @@ def emit_activation(
         case "tanh":
             return build.node("Tanh", result, (x,))
         case "softplus":
-            return build.node("Softplus", result, (x,))
+            if dtype != "float16":
+                return build.node("Softplus", result, (x,))
+            # ONNX Runtime takes the exponential first, which is infinite from 89 on, where softplus has long been x.
+            low = build.step("Min", result, (x, build.scalar(_SOFTPLUS_IS_X, dtype)))
+            return build.node("Max", result, (x, build.step("Softplus", result, (low,))))
         case _:
             assert_never(op.kind)
 
